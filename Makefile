@@ -1,0 +1,64 @@
+# One command for everything, the same here and in CI. What a command needs is set up first and only once.
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+RUN := $(VENV)/bin/python
+UV := uv==0.13.9
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check format wheel lock browser clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nOptions go through ARGS: make run ARGS="--access-lifetime 5"  ·  make test ARGS="-k heartbeat"\n'
+
+run: $(VENV)/.stamp vendor/.stamp ## start the mock server with the page
+	@$(RUN) -m mock_server $(ARGS)
+
+test: $(VENV)/.stamp vendor/.stamp browser ## all tests: fast ones, then those in a real Chromium
+	$(RUN) -m pytest $(ARGS)
+
+check: $(VENV)/.stamp ## lint, format, types, and every test that needs no browser
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+	$(RUN) -m pytest -m "not browser" $(ARGS)
+
+format: $(VENV)/.stamp ## format the sources, mend what ruff can mend
+	$(RUN) -m ruff check --fix-only
+	$(RUN) -m ruff format
+
+wheel: $(VENV)/.stamp ## build the library's wheel into dist/
+	$(RUN) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+lock: ## pin anew: requirements.lock from pyproject.toml, package-lock.json from package.json
+	@tools/require.sh python "$(PYTHON)"
+	@tools/require.sh node
+	$(PYTHON) -m venv --clear $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check $(UV)
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade --group dev --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock
+	npm install --package-lock-only --loglevel=error
+
+clean: ## remove everything that make has built
+	rm -rf $(VENV) $(VENV)-lock node_modules vendor vendor.new vendor.old dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find app mock_server tests tools -name __pycache__ -prune -exec rm -rf {} +
+
+browser: $(VENV)/.stamp
+	@$(RUN) tools/browser.py
+
+$(VENV)/.stamp: requirements.lock
+	@tools/require.sh python "$(PYTHON)"
+	$(PYTHON) -m venv --clear $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement requirements.lock
+	@touch $@
+
+node_modules/.stamp: package-lock.json .npmrc
+	@tools/require.sh node
+	npm ci --loglevel=error
+	@touch $@
+
+vendor/.stamp: node_modules/.stamp tools/vendor.py $(VENV)/.stamp
+	$(RUN) tools/vendor.py
