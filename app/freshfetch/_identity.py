@@ -1,0 +1,137 @@
+"""Whose session it is: the one place where a change of person is seen and acted upon."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ._errors import FreshfetchError, IdentityChangedError, SessionExpiredError, SignedOutError
+from ._events import SessionExpired, SignedIn, SignedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._models import Owner, Request
+    from ._ports import Clock, Hint
+    from ._queue import RequestQueue
+    from ._record import SessionRecord
+    from ._records import Records
+    from ._status import Status
+
+HINT_DELAY = 2.0
+"""Seconds by which another tab's word may come after the change it speaks of."""
+WORD_DELAY = 0.25
+"""Seconds for that word to come before a session that ended elsewhere is announced as signed out."""
+LONGEST_REASON = 64
+
+
+class Identity:
+    """Who is signed in, as of the last look at the store. ``changed`` is called when that is somebody else."""
+
+    def __init__(
+        self,
+        *,
+        records: Records,
+        queue: RequestQueue,
+        status: Status,
+        clock: Clock,
+        changed: Callable[[], None],
+    ) -> None:
+        self._records = records
+        self._queue = queue
+        self._status = status
+        self._clock = clock
+        self._changed = changed
+        self._left_at = 0.0
+        self.owner: Owner | None = None
+        """Whose requests carry the stored tokens; None when nobody is signed in."""
+        self._last: Owner | None = None
+
+    @property
+    def asker(self) -> Owner | None:
+        """Whose request it is that is made now: also of one whose session has expired, and who will be back."""
+        return self._last if self.owner is None and self._status.expired is not None else self.owner
+
+    def look(self, *, elsewhere: bool = True) -> SessionRecord | None:
+        """Load the record and take note of whose it is. ``elsewhere``: a change is another tab's doing."""
+        record = self._records.load()
+        before, self.owner = self.owner, None if record is None else record.owner
+        if self.owner == before:
+            return record
+        if record is None:
+            self._left(elsewhere=elsewhere)
+        else:
+            self._entered(record, before, elsewhere=elsewhere)
+        self._changed()
+        return record
+
+    def hear(self, hint: Hint) -> None:
+        """Look, since another tab says that there is something to see."""
+        if hint.kind in ("signed_out", "expired"):
+            self._records.forget()
+        if hint.kind == "expired" and self._records.load() is None and self._was_signed_in():
+            reason = hint.reason[:LONGEST_REASON] or "invalid_grant"
+            self._status.note(expired=reason)
+            self._status.announce(SessionExpired(at=self._clock.now(), reason=reason))
+        self.look()
+        self._changed()
+
+    def record_for(self, request: Request) -> SessionRecord:
+        """Load the tokens for a request.
+
+        Raises:
+            SessionExpiredError, SignedOutError: there are none any more.
+            IdentityChangedError: they are somebody else's than when the request was made.
+        """
+        record = self.look()
+        if record is None:
+            raise self.nobody()
+        owner = request.owner
+        if owner is None or (record.session_id != owner.session_id and record.subject != owner.subject):
+            raise IdentityChangedError("Somebody else has signed in since this request was made; it was not sent.")
+        return record
+
+    def nobody(self) -> FreshfetchError:
+        """Say why there are no tokens."""
+        if self._status.expired is not None:
+            return SessionExpiredError(self._status.expired)
+        return SignedOutError("Nobody is signed in any more; the request was not sent.")
+
+    def _left(self, *, elsewhere: bool) -> None:
+        self._left_at = self._clock.now()
+        self._status.note(signed_in=False)
+        self._queue.fail(self.nobody)
+        if self._status.expired is not None:
+            return
+        if elsewhere and (loop := _running_loop()) is not None:
+            # What looks like a sign-out may be an expiry: the other tab's word is still on its way.
+            loop.call_later(WORD_DELAY, self._announce_sign_out, self._left_at)
+        else:
+            self._status.announce(SignedOut(at=self._left_at, elsewhere=elsewhere))
+
+    def _announce_sign_out(self, left_at: float) -> None:
+        if self.owner is None and self._status.expired is None and self._left_at == left_at:
+            self._status.announce(SignedOut(at=left_at, elsewhere=True))
+
+    def _entered(self, record: SessionRecord, before: Owner | None, *, elsewhere: bool) -> None:
+        self._last = record.owner
+        self._status.note(signed_in=True, expired=None)
+        if before is not None and before.subject != record.subject:
+            self._queue.fail(_other_person)
+        self._status.announce(SignedIn(at=self._clock.now(), subject=record.subject, elsewhere=elsewhere))
+
+    def _was_signed_in(self) -> bool:
+        """Tell whether a session ended here just now, or is about to: the store can be ahead of the hint."""
+        just_now = self._clock.now() - self._left_at < HINT_DELAY
+        return self._status.expired is None and (self.owner is not None or just_now)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _other_person() -> FreshfetchError:
+    return IdentityChangedError("Somebody else has signed in while this request waited; it was not sent.")

@@ -1,0 +1,405 @@
+"""One refresh at a time, however many callers and tabs ask.
+
+The only module that redeems a refresh token. Rules for editing:
+
+1. **Lock and compare.** Under the lock, compare the access token that failed with the one that is stored.
+   If they differ, somebody has refreshed already: adopt, redeem nothing.
+2. **Commit guard.** New tokens are written only if nothing was committed since the record was read under
+   the lock. A tab that was frozen meanwhile, a sign-out, another sign-in: each makes the late answer void.
+3. **Shield.** The refresh is a task of the session, not of a caller: callers come and go, it completes.
+4. **Terminal evidence.** Only the auth server's own word (``invalid_grant``) ends a session. No network
+   error, timeout, 429, 5xx, HTML or redirect ever does.
+5. Every way out of ``_run`` opens the queue: by ``release`` or by ``fail``. Who cancels it opens the queue too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ._errors import (
+    AuthServerError,
+    FreshfetchError,
+    RefreshUnavailableError,
+    SessionClosedError,
+    SessionExpiredError,
+    SignedOutError,
+    TransportError,
+)
+from ._events import (
+    AuthServerMisconfigured,
+    Event,
+    RefreshFailed,
+    RefreshStarted,
+    RefreshSucceeded,
+    SessionExpired,
+    TokensAdopted,
+)
+from ._ports import Hint, Refusal
+from ._record import SessionRecord, Tokens
+from ._retry import nap_for, parse_retry_after
+
+if TYPE_CHECKING:
+    from ._ports import AuthServer, Ports
+    from ._queue import RequestQueue
+    from ._records import Records
+    from ._retry import RetryPolicy
+    from ._status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """An attempt that brought nothing: try again in so many seconds."""
+
+    seconds: float
+
+
+class Refresher:
+    """Renews the session's access token."""
+
+    def __init__(
+        self,
+        auth_server: AuthServer,
+        ports: Ports,
+        *,
+        name: str,
+        records: Records,
+        queue: RequestQueue,
+        status: Status,
+        policy: RetryPolicy,
+        settled: Callable[[], object],
+    ) -> None:
+        self._auth_server = auth_server
+        self._transport = ports.transport
+        self._lock = ports.lock
+        self._channel = ports.channel
+        self._clock = ports.clock
+        self._name = name
+        self._records = records
+        self._queue = queue
+        self._status = status
+        self._policy = policy
+        self._settled = settled
+        self._task: asyncio.Task[SessionRecord] | None = None
+        self._failed = ""
+        self._refused = False
+        self._reason = ""
+        self._retry_at = 0.0
+        self._closed = False
+        self._came_back = False
+        self._waited_for = 0.0
+        self._answered = False
+        self._rejected: tuple[str, AuthServerError] | None = None
+        self._woken = asyncio.Event()
+
+    @property
+    def active(self) -> bool:
+        """Whether a refresh is in flight, or waits to be tried again."""
+        return self._task is not None
+
+    @property
+    def retry_in(self) -> float:
+        """Seconds until the next attempt that is already planned; 0 when there is none."""
+        return max(0.0, self._retry_at - asyncio.get_running_loop().time())
+
+    def may_refresh_early(self, record: SessionRecord) -> bool:
+        """Tell whether refreshing a token that still works is allowed now."""
+        rejected = self._rejected is not None and self._rejected[0] == record.refresh_token
+        return record.refresh_token is not None and not rejected and record.not_before <= self._clock.now()
+
+    def start(self, record: SessionRecord, reason: str) -> asyncio.Task[SessionRecord]:
+        """Start the refresh of this record's access token, or join the one that is in flight.
+
+        ``reason`` is ``refused`` when the server no longer accepts the token, else ``expiring`` or ``forced``.
+        """
+        if self._closed:
+            raise SessionClosedError("This session is closed; its tokens are not renewed any more.")
+        if self._task is None:
+            self._failed, self._reason, self._refused = record.access_token, reason, reason == "refused"
+            self._answered = False
+            self._queue.hold()
+            self._task = asyncio.get_running_loop().create_task(self._run(record), name="freshfetch refresh")
+            self._task.add_done_callback(_retrieve)
+            self._status.note(refreshing=True)
+        elif record.access_token == self._failed:
+            self._refused = self._refused or reason == "refused"
+            if not self._still_works(record):  # an early refresh has become an urgent one
+                self._queue.hold()
+        return self._task
+
+    async def refresh(self, record: SessionRecord) -> None:
+        """Renew the tokens though they still work, and wait for the outcome."""
+        refreshing = self.start(record, "forced")
+        await asyncio.wait({refreshing})
+        if not refreshing.cancelled():
+            refreshing.result()
+        elif self._closed:
+            raise SessionClosedError("The session was closed while its token was being renewed.")
+        elif self._records.load() is None:
+            raise SignedOutError("The session was ended while its token was being renewed.")
+
+    def wake(self, *, online: bool = False) -> None:
+        """Look again at once: the store has changed, or the network is back."""
+        self._came_back = self._came_back or (online and not self._status.reachable)
+        if self._task is not None and not self._answered and self._changed():
+            self._abandon(self._task)
+        self._woken.set()
+
+    def _abandon(self, task: asyncio.Task[SessionRecord]) -> None:
+        """Stop a refresh that has become pointless: other tokens are stored, or none. Nobody waits for it longer."""
+        self._task = None
+        task.cancel()
+        record = self._records.load()
+        if record is not None:
+            self._adopt(record)
+        self._queue.release()
+        self._status.note(refreshing=False)
+
+    async def close(self) -> None:
+        """Stop. Whoever waits is told SessionClosedError."""
+        self._closed = True
+        if self._task is not None:
+            task, self._task = self._task, None
+            task.cancel()
+            await asyncio.wait({task})
+            self._status.note(refreshing=False)
+
+    # -- the refresh, from top to bottom --
+
+    async def _run(self, record: SessionRecord) -> SessionRecord:
+        """Renew the token and open the queue, whatever happens."""
+        patience = asyncio.get_running_loop().call_later(self._policy.patience, self._lose_patience, record)
+        try:
+            renewed = await self._renew()
+        except FreshfetchError as error:
+            self._finish()
+            self._open_queue(error)
+            raise
+        else:
+            self._finish()
+            self._queue.release()
+            return renewed
+        finally:
+            patience.cancel()
+
+    def _finish(self) -> None:
+        self._task = None
+        self._retry_at = 0.0
+        self._status.note(refreshing=False)
+        self._settled()
+
+    async def _renew(self) -> SessionRecord:
+        """Attempt it, each time under the lock, until there is a token or the old one will do."""
+        while True:
+            outcome = await self._attempt()
+            if isinstance(outcome, SessionRecord):
+                return outcome
+            current = self._records.load()
+            if current is not None and current.access_token != self._failed:
+                return self._adopt(current)
+            if current is not None and self._still_works(current):
+                message = "The token could not be renewed for now; the one there is still works."
+                raise RefreshUnavailableError(message, retry_in=outcome.seconds)
+            await self._pause(outcome.seconds)
+
+    async def _attempt(self) -> SessionRecord | _Wait:
+        """Make one attempt under the lock."""
+        self._answered = False
+        try:
+            async with self._lock.hold(self._name, self._policy.refresh_timeout + 1.0):
+                generation = await self._records.make_current()
+                record = self._records.load()
+                if record is None:
+                    raise SignedOutError("The session was ended while its token was being renewed.")
+                if record.access_token != self._failed:
+                    return self._adopt(record)
+                if (wait := self._forbidden_for(record)) > 0:
+                    return _Wait(wait)
+                return await self._redeem(record, generation)
+        except TransportError:  # the lock was not to be had in time
+            return _Wait(self._policy.delay(1))
+
+    async def _redeem(self, record: SessionRecord, generation: int) -> SessionRecord | _Wait:
+        """Present the refresh token and settle what comes back."""
+        if self._rejected is not None and self._rejected[0] == record.refresh_token:
+            raise self._rejected[1]
+        if record.refresh_token is None:
+            return await self._end_without_refresh_token(record, generation)
+        sent_at = self._clock.now()  # expires_in counts from before the request: too early is the safe side
+        self._announce(RefreshStarted(at=sent_at, reason=self._reason))
+        try:
+            answer = await self._ask(record, record.refresh_token)
+        except BaseException:
+            self._failed_with(None)
+            raise
+        self._answered = True
+        if isinstance(answer, Tokens):
+            return await self._commit(record, answer, generation, sent_at)
+        if answer.kind == "terminal":
+            return await self._end_session(record, answer, generation)
+        if answer.kind == "misconfigured":
+            raise self._misconfigured(record, answer)
+        return await self._postpone(record, answer, generation)
+
+    async def _ask(self, record: SessionRecord, refresh_token: str) -> Tokens | Refusal:
+        """Send the refresh request, with a time limit over headers and body."""
+        self._came_back = False
+        secrets = (refresh_token, record.access_token)
+        request = self._auth_server.refresh_request(refresh_token, self._transport)
+        try:
+            async with asyncio.timeout(self._policy.refresh_timeout):
+                response = await self._transport.send(request)
+                answer = await self._auth_server.read(response, secrets=secrets)
+        except (TransportError, TimeoutError):
+            self._status.note(reachable=False)
+            return Refusal(kind="ambiguous", status=0)
+        self._status.note(reachable=True)
+        if isinstance(answer, Tokens) and not self._same_person(record, answer):
+            return Refusal(kind="misconfigured", status=response.status, error="other_subject")
+        return answer
+
+    async def _commit(
+        self, record: SessionRecord, tokens: Tokens, generation: int, sent_at: float
+    ) -> SessionRecord | _Wait:
+        """Store the new tokens, unless somebody has committed since."""
+        renewed = record.renewed(tokens, generation=generation + 1, now=sent_at)
+        if not await self._records.commit(renewed, expected=generation):
+            return await self._superseded()
+        self._announce(RefreshSucceeded(at=self._clock.now(), expires_in=tokens.expires_in))
+        self._channel.publish(Hint("changed"))
+        return renewed
+
+    async def _end_session(self, record: SessionRecord, refusal: Refusal, generation: int) -> SessionRecord | _Wait:
+        """The refresh token is dead: the session ends now or, if the access token still works, with it."""
+        reason = "rotation_ambiguous" if record.unanswered else (refusal.error or "invalid_grant")
+        if not self._still_works(record):
+            return await self._expire(reason, generation)
+        rest = record.without_refresh_token(refused=reason, generation=generation + 1)
+        if not await self._records.commit(rest, expected=generation):
+            return await self._superseded()
+        self._failed_with(refusal.status)
+        raise SessionExpiredError(reason)
+
+    async def _end_without_refresh_token(self, record: SessionRecord, generation: int) -> SessionRecord | _Wait:
+        """The refresh token was given up before: the session ends when the access token does."""
+        reason = record.refused or "no_refresh_token"
+        if self._still_works(record):
+            raise SessionExpiredError(reason)
+        return await self._expire(reason, generation)
+
+    async def _expire(self, reason: str, generation: int) -> SessionRecord | _Wait:
+        """End the session, for all tabs."""
+        self._status.note(expired=reason)  # before the record is gone, so that nobody takes it for a sign-out
+        if not await self._records.commit(None, expected=generation):
+            self._status.note(expired=None)
+            return await self._superseded()
+        self._status.note(signed_in=False)
+        self._announce(SessionExpired(at=self._clock.now(), reason=reason))
+        self._channel.publish(Hint("expired", reason))
+        raise SessionExpiredError(reason)
+
+    async def _postpone(self, record: SessionRecord, refusal: Refusal, generation: int) -> _Wait:
+        """Nothing came of it for now: write down, for all tabs, when it may be tried again."""
+        now = self._clock.now()
+        retry_after = parse_retry_after(refusal.retry_after, refusal.date, now)
+        wait = self._policy.delay(record.failures + 1, retry_after)
+        unanswered = refusal.kind == "ambiguous"
+        later = record.postponed(until=now + wait, unanswered=unanswered, generation=generation)
+        await self._records.commit(later, expected=generation)
+        self._failed_with(refusal.status or None, retry_in=wait)
+        return _Wait(wait)
+
+    async def _superseded(self) -> SessionRecord | _Wait:
+        """Our answer came too late: what is stored now is the truth."""
+        await self._records.make_current()
+        record = self._records.load()
+        self._failed_with(None)
+        if record is None:
+            raise SignedOutError("The session was ended while its token was being renewed.")
+        return self._adopt(record) if record.access_token != self._failed else _Wait(self._policy.delay(1))
+
+    # -- decisions --
+
+    def _same_person(self, record: SessionRecord, tokens: Tokens) -> bool:
+        """Compare whom the new tokens are for, as far as the server says, with whom the session is of."""
+        named = tokens.subject is None or tokens.subject == record.subject
+        return named and self._auth_server.same_person(record.access_token, tokens.access_token)
+
+    def _adopt(self, record: SessionRecord) -> SessionRecord:
+        self._announce(TokensAdopted(at=self._clock.now()))
+        return record
+
+    def _still_works(self, record: SessionRecord) -> bool:
+        """Tell whether the access token is good for now: not refused by anybody, and not over its time."""
+        left = self._records.seconds_left(record)
+        return not self._refused and (left is None or left > 0)
+
+    def _forbidden_for(self, record: SessionRecord) -> float:
+        """Return how many seconds no attempt is allowed; other tabs' failures count."""
+        if self._came_back:
+            return 0.0  # the network is back: what was planned for its absence no longer holds
+        if record.not_before == self._waited_for:
+            return 0.0  # we have waited for that, whatever the wall clock was set to meanwhile
+        longest = self._policy.longest_retry_after + self._policy.windows[-1][1]
+        return min(record.not_before - self._clock.now(), longest)  # a clock that was set back must not add hours
+
+    def _announce(self, event: Event) -> None:
+        self._status.announce(event)
+
+    def _failed_with(self, status: int | None, *, retry_in: float | None = None) -> None:
+        self._announce(RefreshFailed(at=self._clock.now(), status=status, retry_in=retry_in))
+
+    def _misconfigured(self, record: SessionRecord, refusal: Refusal) -> AuthServerError:
+        """Remember that this refresh token needs no second try, wipe nothing, and say it loudly."""
+        message = f"The auth server rejects this client ({refusal.error}, status {refusal.status}): check its settings."
+        error = AuthServerError(message, status=refusal.status, error=refusal.error)
+        self._rejected = (record.refresh_token or "", error)
+        self._failed_with(refusal.status)
+        event = AuthServerMisconfigured(at=self._clock.now(), status=refusal.status, error=refusal.error)
+        self._announce(event)
+        return error
+
+    # -- waiting --
+
+    def _open_queue(self, error: FreshfetchError) -> None:
+        """Let the waiting requests go if there is a token that may work; else tell them why there is none."""
+        current = self._records.load()
+        if current is not None and (current.access_token != self._failed or self._still_works(current)):
+            self._queue.release()
+        else:
+            self._queue.fail(error.again)
+
+    def _lose_patience(self, record: SessionRecord) -> None:
+        """Stop holding requests back for an early refresh that takes its time."""
+        if self._still_works(record):
+            self._queue.release()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait until the next attempt; sooner if the store changes or the network comes back."""
+        self._answered = False
+        loop = asyncio.get_running_loop()
+        self._retry_at = loop.time() + seconds
+        due = self._clock.now() + seconds
+        record = self._records.load()
+        while (rest := min(self._retry_at - loop.time(), due - self._clock.now())) > 0:
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(nap_for(rest)):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+            if self._changed() or self._came_back:
+                return
+        self._waited_for = record.not_before if record is not None else 0.0
+
+    def _changed(self) -> bool:
+        record = self._records.load()
+        return record is None or record.access_token != self._failed
+
+
+def _retrieve(task: asyncio.Task[SessionRecord]) -> None:
+    """Look at the task's exception, so that asyncio does not report one that every caller was told."""
+    if not task.cancelled():
+        task.exception()
