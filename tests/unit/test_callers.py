@@ -1,0 +1,649 @@
+"""What a caller may do to a request, and what a request never does to its caller."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from freshfetch import (
+    AmbiguousRequestError,
+    Body,
+    ConfigurationError,
+    FreshfetchError,
+    HTTPStatusError,
+    InvalidRequestError,
+    NotReplayableError,
+    RefreshStarted,
+    RefreshSucceeded,
+    RefreshUnavailableError,
+    Request,
+    RequestAnswered,
+    RequestTimeoutError,
+    Response,
+    SessionClosedError,
+    SessionExpiredError,
+    State,
+    TransportError,
+)
+from freshfetch.memory import ASGITransport
+from tests.unit.conftest import Tab, Wire, World, outcomes, seconds_since_start, until
+
+
+async def echoed(response: Response) -> Any:
+    """Return what the server says has arrived."""
+    assert response.ok, await response.text()
+    return await response.json()
+
+
+def tokens_sent(tab: Tab) -> list[str | None]:
+    """Return the Authorization headers of everything this tab has sent, but to the auth server."""
+    sent = [request for request in tab.wire.sent if not request.path.startswith("/api/auth/")]
+    return [request.headers.get("authorization") for request in sent]
+
+
+# -- what is sent is what was asked --
+
+
+async def test_what_the_caller_changes_afterwards_is_not_sent(world: World) -> None:
+    """Headers, json and bytearray changed right after the call, before it first runs: the request is as asked."""
+    tab = await world.signed_in_tab()
+    headers, content, raw = {"X-Colour": "blue"}, {"text": ["hi"]}, bytearray(b"abc")
+    first = tab.session.fetch("/api/echo", method="POST", headers=headers, json=content)
+    second = tab.session.fetch("/api/echo", method="POST", headers=headers, body=raw)
+    headers["X-Colour"] = "red"
+    content["text"].append("no")
+    raw[:] = b"xyz"
+    seen = [await echoed(await first), await echoed(await second)]
+    assert [each["headers"]["x-colour"] for each in seen] == ["blue", "blue"]
+    assert [each["body"] for each in seen] == ['{"text": ["hi"]}', "abc"]
+
+
+async def test_a_replay_is_the_same_request(world: World) -> None:
+    """A POST answered 401 is replayed once: method, headers and every byte of its body are the same."""
+    tab = await world.signed_in_tab()
+    await world.expire()
+    content = bytes(range(256)) * 100
+    call = tab.session.fetch("/api/echo?q=1", method="POST", headers={"X-Colour": "blue"}, body=content)
+    seen = await echoed(await call)
+    assert seen["bodySha256"] == hashlib.sha256(content).hexdigest()
+    assert seen["headers"]["x-colour"] == "blue"
+    assert world.statuses("/api/echo") == [401, 200]
+    first, second = (request for request in tab.wire.sent if request.path == "/api/echo")
+    assert replace(first, headers=second.headers) == second
+    assert first.headers["authorization"] != second.headers["authorization"]
+
+
+@pytest.mark.parametrize("body", ["grün", b"\x00\xff", bytearray(b"abc"), memoryview(b"abc"), ""])
+async def test_text_and_bytes_of_every_kind_are_sent(world: World, body: Any) -> None:
+    """str, bytes, bytearray and memoryview arrive as they are."""
+    tab = await world.signed_in_tab()
+    expected = body.encode() if isinstance(body, str) else bytes(body)
+    seen = await echoed(await tab.session.fetch("/api/echo", method="POST", body=body))
+    assert seen["bodySha256"] == hashlib.sha256(expected).hexdigest()
+
+
+async def test_json_says_what_it_is_unless_the_caller_does(world: World) -> None:
+    """json= sets a Content-Type; the caller's own wins."""
+    tab = await world.signed_in_tab()
+    usual = await echoed(await tab.session.fetch("/api/echo", method="POST", json=[1]))
+    own = {"Content-Type": "application/x"}
+    other = await echoed(await tab.session.fetch("/api/echo", method="POST", json=[1], headers=own))
+    assert usual["headers"]["content-type"] == "application/json"
+    assert other["headers"]["content-type"] == "application/x"
+
+
+async def test_the_callers_own_authorization_wins(world: World) -> None:
+    """A request with an Authorization header of its own is sent as it is; its 401 causes no refresh."""
+    tab = await world.signed_in_tab()
+    answer = await tab.session.fetch("/api/data", headers={"AUTHORIZATION": "Bearer mine"})
+    assert answer.status == 401
+    assert tokens_sent(tab) == ["Bearer mine"]
+    assert world.refreshes() == 0
+
+
+async def test_the_callers_own_authorization_passes_when_the_session_is_over(world: World) -> None:
+    """After the session expired, a request with its own Authorization is none of the session's business."""
+    tab = await world.signed_in_tab()
+    await world.revoke()
+    await outcomes(tab.session.fetch("/api/data"))
+    assert tab.session.state is State.SIGN_IN_REQUIRED
+    answer = await tab.session.fetch("/api/data", headers={"Authorization": "Bearer mine"})
+    assert answer.status == 401
+
+
+# -- whom the token is shown --
+
+
+ELSEWHERE = [
+    "https://evil.example/",
+    "//evil.example/api/data",
+    "http://localhost.evil.example/",
+    "http://evil.example/?http://localhost/",
+    "http://evil.example#http://localhost/",
+    "http://localhost:8080/api/data",
+    "https://localhost/api/data",
+    "http://127.0.0.1/api/data",
+    "http://localhost./api/data",
+    "HTTP://EVIL.EXAMPLE/",
+]
+REFUSED = [
+    "http://localhost@evil.example/",
+    "http://evil.example\\@localhost/",
+    "http://user:pw@localhost/api/data",
+    "http:\\\\evil.example/",
+    "\\\\evil.example/",
+    "/\\evil.example/",
+    "/api/da\tta",
+    " /api/data",
+    "http://evil.example\n/",
+    "javascript:alert(1)",
+    "data:text/plain,hi",
+    "file:///etc/passwd",
+    "ftp://localhost/",
+    "http://localhost:port/",
+    "http://localhost:99999/",
+    "http://[",
+    "http://[::1",
+    "http://l\u00f6calhost/",
+    "http://localhost\u2044evil.example/",
+    "/api/\x00",
+    None,
+    7,
+    b"/api/data",
+]
+OURS = [
+    "/api/data",
+    "api/data",
+    "http://localhost/api/data",
+    "HTTP://LOCALHOST/api/data",
+    "http://localhost:80/api/data",
+]
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+async def test_another_origin_gets_no_token(world: World, url: str) -> None:
+    """However the URL is written: what leads to another origin carries no Authorization."""
+    tab = await world.signed_in_tab()
+    await outcomes(tab.session.fetch(url))
+    assert tokens_sent(tab) in ([], [None])
+
+
+@pytest.mark.parametrize("url", REFUSED)
+async def test_a_url_that_leads_nowhere_certain_is_refused_at_once(world: World, url: Any) -> None:
+    """InvalidRequestError from the call itself; nothing is sent."""
+    tab = await world.signed_in_tab()
+    with pytest.raises(InvalidRequestError):
+        tab.session.fetch(url).close()
+    assert tokens_sent(tab) == []
+
+
+@pytest.mark.parametrize("url", OURS)
+async def test_the_own_origin_gets_the_token_however_it_is_written(world: World, url: str) -> None:
+    """Relative, absolute, in capitals or with the default port: it is the same origin."""
+    tab = await world.signed_in_tab()
+    assert (await tab.session.fetch(url)).ok
+    assert tokens_sent(tab) == [f"Bearer {world.record().access_token}"]
+
+
+async def test_an_origin_that_is_allowed_gets_the_token(world: World) -> None:
+    """``origins`` are shown the token; their neighbours are not."""
+    tab = await world.signed_in_tab(origins=["https://api.example"])
+    assert (await tab.session.fetch("https://api.example/api/data")).ok
+    assert (await tab.session.fetch("https://api.example:8443/api/data")).status == 401
+    assert tokens_sent(tab) == [f"Bearer {world.record().access_token}", None]
+
+
+def test_plain_http_is_not_allowed_elsewhere(world: World) -> None:
+    """An ``http:`` origin that is not this machine is a ConfigurationError when the session is made."""
+    with pytest.raises(ConfigurationError):
+        world.tab(origins=["http://api.example"])
+
+
+@pytest.mark.parametrize(
+    "base", ["http://localhost:8000/", "http://127.0.0.1:8000/", "http://[::1]:8000/", "http://t/"]
+)
+def test_the_transport_in_memory_resolves_below_its_base(base: str) -> None:
+    """A relative URL leads below the base, whatever the host looks like."""
+    target = ASGITransport(lambda *_: asyncio.sleep(0), base_url=base).resolve("api/data")
+    assert target.url == f"{base}api/data"
+    assert target.origin == base.rstrip("/")
+
+
+# -- what passes through --
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/auth/refresh", "/api/auth/login", "/api/auth/logout", "/api/auth/refresh?x=1#y"]
+)
+async def test_the_auth_servers_routes_are_never_intercepted(world: World, path: str) -> None:
+    """A call to them carries no token, waits for nothing, and its refusal causes no refresh of ours."""
+    tab = await world.signed_in_tab()
+    await asyncio.sleep(1801)
+    await world.fault("/api/auth/refresh", "stall", times=1)
+    held = asyncio.create_task(tab.session.fetch("/api/data", timeout=5))
+    await until(lambda: tab.seen(RefreshStarted))
+    began = seconds_since_start()
+    answer = await tab.session.fetch(path, method="POST", json={"refreshToken": "x", "username": "x", "password": "x"})
+    assert answer.status in (204, 400, 401)
+    assert seconds_since_start() - began < 1
+    assert "authorization" not in tab.wire.sent[-1].headers
+    await outcomes(held)
+
+
+async def test_the_auth_servers_routes_are_open_when_the_session_is_over(world: World) -> None:
+    """After the session expired, a page's own call to the sign-in route goes through."""
+    tab = await world.signed_in_tab()
+    await world.revoke()
+    await outcomes(tab.session.fetch("/api/data"))
+    content = {"username": "ada", "password": "lovelace"}
+    assert (await tab.session.fetch("/api/auth/login", method="POST", json=content)).ok
+
+
+PASSED: dict[str, dict[str, Any]] = {
+    "403": {"status": 403},
+    "insufficient scope": {"status": 403, "headers": {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}},
+    "401 insufficient scope": {"status": 401, "headers": {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}},
+    "401 Basic": {"status": 401, "headers": {"WWW-Authenticate": 'Basic realm="x"'}},
+    "401 DPoP": {"status": 401, "headers": {"WWW-Authenticate": 'DPoP error="invalid_token"'}},
+    "404": {"status": 404, "body": "401 Unauthorized"},
+    "419": {"status": 419},
+    "500": {"status": 500, "body": {"error": "invalid_token"}},
+}
+
+
+@pytest.mark.parametrize("name", PASSED)
+async def test_what_is_no_expired_token_is_the_callers_answer(world: World, name: str) -> None:
+    """The answer is handed over untouched: no refresh, no replay, nobody signed out."""
+    tab = await world.signed_in_tab()
+    await world.fault("/api/data", "status", **PASSED[name])
+    answer = await tab.session.fetch("/api/data")
+    assert answer.status == PASSED[name]["status"]
+    assert len(world.journal()) == 1
+    assert tab.session.state is State.SIGNED_IN
+
+
+async def test_a_refusal_without_a_refresh_token_is_the_callers_answer(world: World) -> None:
+    """A session that was granted no refresh token: its 401 passes through, nobody is signed out."""
+    tab = world.tab()
+    await world.fault("/api/auth/login", "status", status=200, body={"accessToken": "abc", "expiresIn": 100})
+    await tab.session.sign_in("ada", "lovelace")
+    assert (await tab.session.fetch("/api/data")).status == 401
+    assert world.refreshes() == 0
+    assert tab.session.state is State.SIGNED_IN
+
+
+async def test_other_answers_can_be_named_expired(world: World) -> None:
+    """With is_expired_token a server's 419 leads to a refresh and a replay; the default no longer applies."""
+
+    def is_419(response: Response) -> bool:
+        return response.status == 419
+
+    tab = await world.signed_in_tab(is_expired_token=is_419)
+    await world.fault("/api/data", "status", status=419, times=1)
+    assert (await tab.session.fetch("/api/data")).ok
+    assert world.refreshes() == 1
+    await world.expire()
+    assert (await tab.session.fetch("/api/data")).status == 401
+
+
+async def test_nobody_signed_in_sends_no_token(world: World) -> None:
+    """Without a session requests are sent as they are: no ``Bearer null``, no refresh, no ``refreshToken: null``."""
+    tab = world.tab()
+    assert (await tab.session.fetch("/api/data")).status == 401
+    assert tokens_sent(tab) == [None]
+    assert world.refreshes() == 0
+    with pytest.raises(FreshfetchError):
+        await tab.session.refresh()
+    assert len(tab.wire.sent) == 1
+
+
+@pytest.mark.parametrize("word", ["null", "None", "undefined", ""])
+async def test_a_token_is_never_made_of_nothing(world: World, word: str) -> None:
+    """Through sign-in, expiry, revocation and sign-out, no header and no body holds ``Bearer null`` or its like."""
+    tab = await world.signed_in_tab()
+    await world.expire()
+    await tab.session.fetch("/api/data")
+    await world.revoke()
+    await outcomes(tab.session.fetch("/api/data"), tab.session.fetch("/api/data"))
+    await tab.session.sign_out()
+    await tab.session.fetch("/api/auth/login")
+    for request in tab.wire.sent:
+        assert request.headers.get("authorization") != f"Bearer {word}"
+        assert request.body is None or f'"refreshToken": "{word}"' not in request.body.content
+        assert request.body is None or '"refreshToken": null' not in request.body.content
+
+
+# -- bad input --
+
+
+circle: list[Any] = []
+circle.append(circle)
+BAD: dict[str, dict[str, Any]] = {
+    "body and json": {"method": "POST", "body": "a", "json": {}},
+    "json that is none": {"method": "POST", "json": object()},
+    "json in circles": {"method": "POST", "json": circle},
+    "json not a number": {"method": "POST", "json": float("nan")},
+    "body of a wrong kind": {"method": "POST", "body": {"a": 1}},
+    "body number": {"method": "POST", "body": 7},
+    "body that is no text": {"method": "POST", "body": "\ud800"},
+    "method empty": {"method": ""},
+    "method with a space": {"method": "GET /"},
+    "method none": {"method": None},
+    "method newline": {"method": "GET\r\nX: y"},
+    "timeout zero": {"timeout": 0},
+    "timeout negative": {"timeout": -1},
+    "timeout NaN": {"timeout": float("nan")},
+    "timeout text": {"timeout": "5"},
+    "headers text": {"headers": "X: y"},
+    "headers numbers": {"headers": [1, 2]},
+    "header value with newline": {"headers": {"X-A": "b\r\nX-Evil: 1"}},
+    "header name with space": {"headers": {"X A": "b"}},
+    "header name empty": {"headers": {"": "b"}},
+    "header value beyond latin-1": {"headers": {"X-A": "\u20ac"}},
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_arguments_that_make_no_request_are_refused_at_once(world: World, name: str) -> None:
+    """InvalidRequestError from the call itself, before anything is awaited or sent."""
+    tab = await world.signed_in_tab()
+    with pytest.raises(InvalidRequestError):
+        tab.session.fetch("/api/echo", **BAD[name]).close()
+    assert tokens_sent(tab) == []
+
+
+# -- lost answers --
+
+
+@pytest.mark.parametrize(
+    "method, replay, error",
+    [
+        ("POST", None, AmbiguousRequestError),
+        ("PATCH", None, AmbiguousRequestError),
+        ("POST", True, TransportError),
+        ("GET", None, TransportError),
+        ("PUT", None, TransportError),
+        ("DELETE", None, TransportError),
+        ("POST", False, AmbiguousRequestError),
+    ],
+)
+async def test_a_lost_answer_is_named_by_what_a_repeat_would_do(
+    world: World, method: str, replay: Any, error: type[FreshfetchError]
+) -> None:
+    """Sent once and never again by us; the error says whether the caller may, and gives the request back."""
+    tab = await world.signed_in_tab()
+    await world.fault("/api/notes*", "drop_after")
+    with pytest.raises(FreshfetchError) as lost:
+        await tab.session.fetch("/api/notes/n1", method=method, json={"text": "x"}, replay=replay)
+    assert type(lost.value) is error
+    assert lost.value.request is not None
+    assert len(world.journal()) == 1
+
+
+async def test_a_post_that_was_processed_is_never_sent_again(world: World) -> None:
+    """The note was created, the answer lost: there is one note, and the caller knows that it may be there."""
+    tab = await world.signed_in_tab()
+    await world.fault("/api/notes", "drop_after")
+    with pytest.raises(AmbiguousRequestError):
+        await tab.session.fetch("/api/notes", method="POST", json={"text": "x"})
+    assert len(world.server.notes.of("ada")) == 1
+
+
+# -- replay --
+
+
+async def test_without_replay_the_refusal_is_the_answer_and_the_token_is_renewed(world: World) -> None:
+    """replay=False: the 401 goes to the caller at once, the refresh runs all the same, the next request works."""
+    tab = await world.signed_in_tab()
+    await world.expire()
+    assert (await tab.session.fetch("/api/data", replay=False)).status == 401
+    assert (await tab.session.fetch("/api/data", replay=False)).ok
+    assert world.refreshes() == 1
+
+
+class StreamWire(Wire):
+    """A wire that takes iterators as bodies, which it can send once."""
+
+    def snapshot(self, body: Any) -> Body:
+        """Take the iterator as a spent-once body."""
+        return Body(b"".join(body), replayable=False)
+
+
+async def test_a_spent_stream_is_not_replayed(world: World) -> None:
+    """A stream answered 401: NotReplayableError, the token is renewed, and calling again with a new stream works."""
+    tab = await world.signed_in_tab(transport=StreamWire(world.app))
+    await world.expire()
+    with pytest.raises(NotReplayableError) as spent:
+        await tab.session.fetch("/api/echo", method="POST", body=iter([b"a", b"b"]))
+    assert spent.value.request is not None
+    seen = await echoed(await tab.session.fetch("/api/echo", method="POST", body=iter([b"a", b"b"])))
+    assert seen["body"] == "ab"
+    assert world.statuses("/api/echo") == [401, 200]
+    assert world.refreshes() == 1
+
+
+async def test_a_stream_that_was_not_sent_yet_may_wait_for_a_refresh(world: World) -> None:
+    """The token is known to be over: the refresh comes first, the stream is sent once, whole."""
+    tab = await world.signed_in_tab(transport=StreamWire(world.app))
+    await asyncio.sleep(1801)
+    seen = await echoed(await tab.session.fetch("/api/echo", method="POST", body=iter([b"a", b"b"])))
+    assert seen["body"] == "ab"
+    assert world.statuses("/api/echo") == [200]
+
+
+async def test_replaying_a_stream_cannot_be_promised(world: World) -> None:
+    """replay=True with a stream is refused at once."""
+    tab = await world.signed_in_tab(transport=StreamWire(world.app))
+    with pytest.raises(InvalidRequestError):
+        tab.session.fetch("/api/echo", method="POST", body=iter([b"a"]), replay=True).close()
+
+
+# -- time limits and cancelling --
+
+
+async def test_a_time_limit_on_an_answer_that_does_not_come(world: World) -> None:
+    """Sent and unanswered: RequestTimeoutError for a GET, AmbiguousRequestError for a POST, at the second asked for."""
+    tab = await world.signed_in_tab()
+    await world.fault("/api/echo", "stall")
+    await world.fault("/api/data", "stall")
+    began = seconds_since_start()
+    with pytest.raises(RequestTimeoutError):
+        await tab.session.fetch("/api/data", timeout=3)
+    with pytest.raises(AmbiguousRequestError):
+        await tab.session.fetch("/api/echo", method="POST", body="x", timeout=3)
+    assert seconds_since_start() - began == pytest.approx(6)
+
+
+async def test_a_time_limit_while_the_refresh_is_waited_for(world: World) -> None:
+    """Refused, and the refresh hangs: a POST was not accepted, so the error says unavailable, not ambiguous."""
+    tab = await world.signed_in_tab()
+    await world.expire()
+    await world.fault("/api/auth/refresh", "stall")
+    began = seconds_since_start()
+    with pytest.raises(RefreshUnavailableError):
+        await tab.session.fetch("/api/notes", method="POST", json={"text": "x"}, timeout=3)
+    assert seconds_since_start() - began == pytest.approx(3)
+    assert world.statuses("/api/notes") == [401]
+
+
+async def test_a_time_limit_on_a_replay(world: World) -> None:
+    """Replayed, and the replay is not answered: now a POST is ambiguous."""
+    tab = await world.signed_in_tab()
+    await world.expire()
+    await world.fault("/api/notes", "stall", skip=1)
+    with pytest.raises(AmbiguousRequestError):
+        await tab.session.fetch("/api/notes", method="POST", json={"text": "x"}, timeout=3)
+    assert len(world.journal("/api/notes")) == 2
+
+
+async def test_a_time_limit_includes_waiting_and_sending(world: World) -> None:
+    """Two seconds of refresh and two of answering are more than three."""
+    tab = await world.signed_in_tab()
+    await asyncio.sleep(1801)
+    await world.fault("/api/auth/refresh", "delay", delay=2)
+    await world.fault("/api/data", "delay", delay=2)
+    began = seconds_since_start()
+    with pytest.raises(RequestTimeoutError):
+        await tab.session.fetch("/api/data", timeout=3)
+    assert seconds_since_start() - began == pytest.approx(3)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.005, 0.015, 0.025, 0.035, 0.045, 0.055])
+async def test_a_caller_may_be_cancelled_at_any_moment(world: World, delay: float) -> None:
+    """Cancelled before, while or after being refused, held or replayed: nobody else notices, nothing stays behind."""
+    tab = await world.signed_in_tab()
+    await world.expire()
+    calls = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(20)]
+    await asyncio.sleep(delay)
+    for call in calls[::2]:
+        call.cancel()
+    results = await outcomes(*calls)
+    assert all(result.ok for result in results[1::2])
+    assert tab.session.snapshot().queue_pending == 0
+    assert world.refreshes() <= 1
+    assert (await tab.session.fetch("/api/data")).ok
+
+
+async def test_the_refresh_completes_though_all_callers_are_cancelled(world: World) -> None:
+    """Every caller gives up: the tokens are renewed and stored all the same."""
+    tab = await world.signed_in_tab()
+    await world.expire()
+    before = world.record().access_token
+    calls = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(10)]
+    await until(lambda: tab.seen(RefreshStarted))
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    await until(lambda: tab.seen(RefreshSucceeded))
+    assert world.record().access_token != before
+
+
+# -- closing --
+
+
+@pytest.mark.parametrize("step", range(30))
+async def test_a_session_may_be_closed_at_any_moment(world: World, step: int) -> None:
+    """Closed in the middle of sending, refreshing or replaying: every caller gets an answer or our error."""
+    tab = await world.signed_in_tab()
+    await world.expire()
+    calls = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(20)]
+    await asyncio.sleep(step * 0.002)
+    await tab.session.close()
+    results = await asyncio.wait_for(outcomes(*calls), 5)
+    assert all(isinstance(result, (Response, FreshfetchError)) for result in results)
+    assert tab.session.snapshot().queue_pending == 0
+    assert tab.session.state is not State.REFRESHING
+
+
+async def test_a_closed_session_starts_no_refresh(world: World) -> None:
+    """The refusal arrives after the close: the token is not renewed any more, and the caller is settled."""
+    tab = await world.signed_in_tab()
+    await world.expire()
+    await world.fault("/api/data", "delay", delay=2)
+    call = asyncio.create_task(tab.session.fetch("/api/data"))
+    await asyncio.sleep(1)
+    await tab.session.close()
+    result = (await outcomes(call))[0]
+    assert isinstance(result, SessionClosedError) or result.status == 401
+    assert world.refreshes() == 0
+
+
+async def test_closing_tells_who_waits_for_a_forced_refresh(world: World) -> None:
+    """session.refresh() in flight when the session is closed: SessionClosedError, and not as if it was cancelled."""
+    tab = await world.signed_in_tab()
+    await world.fault("/api/auth/refresh", "stall")
+    renewing = asyncio.create_task(tab.session.refresh())
+    await until(lambda: world.refreshes() == 1)
+    await tab.session.close()
+    assert isinstance((await outcomes(renewing))[0], SessionClosedError)
+
+
+async def test_a_closed_session_refuses_everything(world: World) -> None:
+    """fetch, refresh and sign_in raise SessionClosedError; closing again does nothing; the tokens stay stored."""
+    tab = await world.signed_in_tab()
+    await tab.session.close()
+    await tab.session.close()
+    calls: list[Callable[[], Any]] = [
+        lambda: tab.session.fetch("/api/data"),
+        tab.session.refresh,
+        lambda: tab.session.sign_in("ada", "lovelace"),
+    ]
+    for call in calls:
+        with pytest.raises(SessionClosedError):
+            await call()
+    assert world.record().subject == "ada"
+
+
+# -- interleavings --
+
+
+async def test_an_early_refresh_joined_by_a_refused_request_waits_for_the_token(world: World) -> None:
+    """The refresh was a precaution, then the server refuses the token: requests wait, nothing is sent in vain."""
+    tab = await world.signed_in_tab()
+    await world.fault("/api/data/slow", "delay", delay=3, times=1)
+    await asyncio.sleep(1765)
+    slow = asyncio.create_task(tab.session.fetch("/api/data/slow"))
+    await asyncio.sleep(1)
+    await world.expire()
+    await asyncio.sleep(5)
+    assert (await slow).ok
+    assert world.refreshes() == 1
+    assert world.statuses("/api/data/slow") == [401, 200]
+
+
+async def test_two_refreshes_back_to_back_serve_everybody(world: World) -> None:
+    """The token dies again the moment it is renewed: requests of both waves succeed, with one refresh for each."""
+    tab = await world.signed_in_tab()
+    for _ in range(10):
+        await world.expire()
+        calls = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(10)]
+        assert all(answer.ok for answer in await asyncio.gather(*calls))
+    assert world.refreshes() == 10
+
+
+async def test_a_token_revoked_while_it_is_on_its_way_costs_the_caller_one_refusal_at_most(world: World) -> None:
+    """The new token dies before the replay arrives: the second 401 is the caller's answer, and nothing goes round."""
+    tab = await world.signed_in_tab()
+    await world.expire()
+
+    async def kill(request: Request) -> None:
+        if request.path == "/api/auth/refresh":
+            await world.expire()
+
+    tab.wire.before_answer = kill
+    assert (await tab.session.fetch("/api/data")).status == 401
+    assert world.statuses("/api/data") == [401, 401]
+    assert world.refreshes() == 1
+
+
+async def test_the_answer_holds_what_pyfetch_gives(world: World) -> None:
+    """status, ok, url, headers, text, bytes, json and raise_for_status are there."""
+    tab = await world.signed_in_tab()
+    answer = await tab.session.fetch("/api/data")
+    assert (answer.status, answer.ok, answer.url) == (200, True, "http://localhost/api/data")
+    assert answer.headers["Content-Type"] == "application/json"
+    assert (await answer.json())["user"] == "ada"
+    assert (await answer.text()).encode() == await answer.bytes()
+    missing = await tab.session.fetch("/api/nowhere?secret=1")
+    with pytest.raises(HTTPStatusError) as refusal:
+        missing.raise_for_status()
+    assert refusal.value.status == 404
+    assert "secret" not in str(refusal.value)
+
+
+async def test_all_who_waited_are_told_the_same_cause_in_order(world: World) -> None:
+    """Terminal failure with thirty held: each gets an error of its own with the same reason; nothing is sent."""
+    tab = await world.signed_in_tab()
+    await asyncio.sleep(1801)
+    await world.revoke()
+    results = await outcomes(*(tab.session.fetch(f"/api/data/{n}") for n in range(30)))
+    assert {type(result) for result in results} == {SessionExpiredError}
+    assert {result.reason for result in results} == {"invalid_grant"}
+    assert len({id(result) for result in results}) == 30
+    assert [result.request.path for result in results] == [f"/api/data/{n}" for n in range(30)]
+    assert tab.seen(RequestAnswered) == []

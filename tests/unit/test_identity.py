@@ -1,0 +1,470 @@
+"""Whose request it is: signing in and out, here and in other tabs, while requests and refreshes are under way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from freshfetch import (
+    Hint,
+    IdentityChangedError,
+    InvalidCredentialsError,
+    RefreshStarted,
+    RefreshSucceeded,
+    Request,
+    RevocationFailed,
+    SessionExpired,
+    SessionExpiredError,
+    SessionRecord,
+    SignedIn,
+    SignedOut,
+    SignedOutError,
+    State,
+    TransportError,
+)
+from freshfetch.memory import MemoryTokenStore
+from tests.unit.conftest import Tab, World, eager_retry, outcomes, until
+
+
+async def two_tabs(world: World, **settings: Any) -> tuple[Tab, Tab]:
+    """Return two running tabs of ada's; the settings are the first one's."""
+    first, second = await world.signed_in_tab(**settings), world.tab()
+    await first.session.__aenter__()
+    await second.session.__aenter__()
+    first.events.clear()
+    return first, second
+
+
+def freeze_refreshes(tab: Tab) -> asyncio.Event:
+    """Keep the answers of this tab's refreshes back until the event is set, as a frozen tab would."""
+    thawed = asyncio.Event()
+
+    async def wait(request: Request) -> None:
+        if request.path == "/api/auth/refresh":
+            await thawed.wait()
+
+    tab.wire.before_answer = wait
+    return thawed
+
+
+async def test_signing_in_stores_the_tokens_and_tells_everybody(world: World) -> None:
+    """One login request, one record, SignedIn here and (elsewhere) in the other tab."""
+    tab, other = world.tab(), world.tab()
+    async with tab.session, other.session:
+        await tab.session.sign_in("ada", "lovelace")
+        await asyncio.sleep(0.1)
+        assert [entry.effects for entry in world.journal()] == [["signed_in"]]
+        assert world.record().subject == "ada"
+        assert [(event.subject, event.elsewhere) for event in tab.seen(SignedIn)] == [("ada", False)]
+        assert [(event.subject, event.elsewhere) for event in other.seen(SignedIn)] == [("ada", True)]
+        assert (tab.session.state, other.session.state) == (State.SIGNED_IN, State.SIGNED_IN)
+        assert (tab.session.subject, other.session.subject) == ("ada", "ada")
+
+
+async def test_a_wrong_password_is_told_and_changes_nothing(world: World) -> None:
+    """InvalidCredentialsError, nothing stored, still signed out."""
+    tab = world.tab()
+    with pytest.raises(InvalidCredentialsError):
+        await tab.session.sign_in("ada", "wrong")
+    assert world.store.load() is None
+    assert tab.session.state is State.SIGNED_OUT
+
+
+async def test_a_failed_sign_in_leaves_the_one_who_is_signed_in(world: World) -> None:
+    """A wrong password of somebody else does not end ada's session."""
+    tab = await world.signed_in_tab()
+    with pytest.raises(InvalidCredentialsError):
+        await tab.session.sign_in("grace", "wrong")
+    assert world.record().subject == "ada"
+    assert (await tab.session.fetch("/api/data")).ok
+
+
+async def test_signing_in_without_a_network_is_a_transport_error(world: World) -> None:
+    """No answer to a sign-in is TransportError; nothing is stored."""
+    tab = world.tab()
+    tab.wire.cut = True
+    with pytest.raises(TransportError):
+        await tab.session.sign_in("ada", "lovelace")
+    assert world.store.load() is None
+
+
+async def test_signing_out_ends_the_session_here_there_and_at_the_server(world: World) -> None:
+    """The record goes, the family is revoked, both tabs hear of it once, and no request leaves afterwards."""
+    tab, other = await two_tabs(world)
+    await tab.session.sign_out()
+    await asyncio.sleep(1)
+    assert world.store.load() is None
+    assert [entry.effects for entry in world.journal()] == [["signed_out"]]
+    assert [event.elsewhere for event in tab.seen(SignedOut)] == [False]
+    assert [event.elsewhere for event in other.seen(SignedOut)] == [True]
+    assert (tab.session.state, other.session.state) == (State.SIGNED_OUT, State.SIGNED_OUT)
+    assert tab.seen(SessionExpired) == other.seen(SessionExpired) == []
+
+
+async def test_signing_out_twice_is_harmless(world: World) -> None:
+    """The second sign-out has nobody to sign out and says nothing."""
+    tab = await world.signed_in_tab()
+    await tab.session.sign_out()
+    await tab.session.sign_out()
+    await asyncio.sleep(0)
+    assert len(tab.seen(SignedOut)) == 1
+    assert len(world.journal("/api/auth/logout")) == 1
+
+
+@pytest.mark.parametrize("failure", ["cut", "500", "stall"])
+async def test_signing_out_works_without_the_server(world: World, failure: str) -> None:
+    """The session ends here at once; RevocationFailed says that the refresh token lives on there."""
+    tab = await world.signed_in_tab()
+    if failure == "cut":
+        tab.wire.cut = True
+    elif failure == "stall":
+        await world.fault("/api/auth/logout", "stall")
+    else:
+        await world.fault("/api/auth/logout", "status", status=500)
+    leaving = asyncio.create_task(tab.session.sign_out())
+    await asyncio.sleep(0)
+    assert world.store.load() is None
+    assert tab.session.state is State.SIGNED_OUT
+    await leaving
+    await asyncio.sleep(0)
+    assert len(tab.seen(RevocationFailed)) == 1
+
+
+async def test_a_sign_out_elsewhere_refuses_what_waits_here(world: World) -> None:
+    """Requests held during a refresh get SignedOutError within a second; none is sent."""
+    first, second = await two_tabs(world)
+    await asyncio.sleep(1801)
+    await world.fault("/api/auth/refresh", "stall")
+    waiting = [asyncio.create_task(first.session.fetch(f"/api/data/{n}")) for n in range(5)]
+    await until(lambda: first.seen(RefreshStarted))
+    await second.session.sign_out()
+    results = await asyncio.wait_for(outcomes(*waiting), 1)
+    assert [type(result) for result in results] == [SignedOutError] * 5
+    assert all(result.request is not None for result in results)
+    await asyncio.sleep(60)
+    assert world.statuses("/api/data/0") == []
+
+
+async def test_a_late_refresh_answer_does_not_revive_a_session_that_was_signed_out(world: World) -> None:
+    """Signed out elsewhere while this tab's refresh is in flight: its answer is stored nowhere."""
+    first, second = await two_tabs(world)
+    await asyncio.sleep(1801)
+    thawed = freeze_refreshes(first)
+    call = asyncio.create_task(first.session.fetch("/api/data"))
+    await until(lambda: "refreshed" in [effect for entry in world.journal() for effect in entry.effects])
+    await second.session.sign_out()
+    thawed.set()
+    assert isinstance((await outcomes(call))[0], SignedOutError)
+    await asyncio.sleep(1)
+    assert world.store.load() is None
+    assert first.session.state is State.SIGNED_OUT
+    assert first.seen(RefreshSucceeded) == []
+
+
+async def test_a_late_refresh_answer_does_not_revive_a_session_signed_out_here(world: World) -> None:
+    """The same with a sign-out in the tab that refreshes."""
+    tab = await world.signed_in_tab()
+    thawed = freeze_refreshes(tab)
+    renewing = asyncio.create_task(tab.session.refresh())
+    await until(world.refreshes)
+    await tab.session.sign_out()
+    thawed.set()
+    assert isinstance((await outcomes(renewing))[0], SignedOutError)
+    assert world.store.load() is None
+    assert tab.session.state is State.SIGNED_OUT
+
+
+async def test_another_person_never_gets_the_requests_that_wait(world: World) -> None:
+    """Grace signs in elsewhere while ada's requests are held: IdentityChangedError, nothing arrives as grace."""
+    first, second = await two_tabs(world)
+    await asyncio.sleep(1801)
+    await world.fault("/api/auth/refresh", "stall")
+    notes = [first.session.fetch("/api/notes", method="POST", json={"text": "ada's"}) for _ in range(5)]
+    waiting = [asyncio.create_task(note) for note in notes]
+    await until(lambda: first.seen(RefreshStarted))
+    await second.session.sign_in("grace", "hopper")
+    results = await outcomes(*waiting)
+    assert [type(result) for result in results] == [IdentityChangedError] * 5
+    await asyncio.sleep(60)
+    assert world.journal("/api/notes") == []
+    assert first.session.subject == "grace"
+
+
+async def test_a_request_refused_in_flight_is_not_replayed_as_another_person(world: World) -> None:
+    """Ada's POST is refused after grace has signed in: it is not sent again with grace's token."""
+    first, second = await two_tabs(world)
+    await world.expire()
+    await world.fault("/api/notes", "delay", delay=3)
+    saving = asyncio.create_task(first.session.fetch("/api/notes", method="POST", json={"text": "ada's"}))
+    await asyncio.sleep(1)
+    await second.session.sign_in("grace", "hopper")
+    assert isinstance((await outcomes(saving))[0], IdentityChangedError)
+    assert [entry.user for entry in world.journal("/api/notes")] == ["ada"]
+    assert world.server.notes.of("grace") == []
+
+
+async def test_without_hints_another_person_is_noticed_all_the_same(world: World) -> None:
+    """A tab that listens to nothing looks at the store before each sending: no hint is needed for the refusal."""
+    first, second = await world.signed_in_tab(), world.tab()
+    call = first.session.fetch("/api/notes", method="POST", json={"text": "ada's"})
+    await second.session.sign_in("grace", "hopper")
+    with pytest.raises(IdentityChangedError):
+        await call
+    assert world.journal("/api/notes") == []
+
+
+async def test_a_request_belongs_to_who_was_signed_in_when_it_was_made(world: World) -> None:
+    """A fetch that was called, but not awaited, before somebody else signed in here is refused."""
+    tab = await world.signed_in_tab()
+    call = tab.session.fetch("/api/data")
+    await tab.session.sign_out()
+    await tab.session.sign_in("grace", "hopper")
+    with pytest.raises(IdentityChangedError):
+        await call
+    assert (await tab.session.fetch("/api/data")).ok
+    assert [entry.user for entry in world.journal("/api/data")] == ["grace"]
+
+
+async def test_the_same_person_signing_in_elsewhere_lets_waiting_requests_go_on(world: World) -> None:
+    """Ada signs in again in another tab while requests wait out an outage here: they succeed with her new tokens."""
+    first, second = await two_tabs(world)
+    await asyncio.sleep(1801)
+    await world.fault("/api/auth/refresh", "status", status=503)
+    waiting = [asyncio.create_task(first.session.fetch(f"/api/data/{n}")) for n in range(5)]
+    await asyncio.sleep(5)
+    await second.session.sign_in("ada", "lovelace")
+    results = await asyncio.wait_for(outcomes(*waiting), 2)
+    assert [result.status for result in results] == [200] * 5
+
+
+async def test_what_expired_can_be_sent_again_by_the_same_person(world: World) -> None:
+    """After SessionExpiredError and a new sign-in, resend(error.request) saves the note once, byte by byte."""
+    tab = await world.signed_in_tab()
+    await world.revoke()
+    with pytest.raises(SessionExpiredError) as ending:
+        await tab.session.fetch("/api/notes", method="POST", json={"text": "typed before"})
+    assert ending.value.request is not None
+    await tab.session.sign_in("ada", "lovelace")
+    assert (await tab.session.resend(ending.value.request)).status == 201
+    assert [note.text for note in world.server.notes.of("ada")] == ["typed before"]
+
+
+async def test_what_expired_is_not_sent_by_another_person(world: World) -> None:
+    """After SessionExpiredError and grace's sign-in, resend raises IdentityChangedError and nothing is sent."""
+    tab = await world.signed_in_tab()
+    await world.revoke()
+    with pytest.raises(SessionExpiredError) as ending:
+        await tab.session.fetch("/api/notes", method="POST", json={"text": "typed before"})
+    assert ending.value.request is not None
+    await tab.session.sign_in("grace", "hopper")
+    world.server.journal.clear()
+    with pytest.raises(IdentityChangedError) as refusal:
+        await tab.session.resend(ending.value.request)
+    assert refusal.value.request is not None
+    assert world.journal() == []
+
+
+async def test_what_was_asked_after_the_session_expired_can_be_sent_again_too(world: World) -> None:
+    """A note saved while sign-in is required is given back, and resend sends it once ada has signed in again."""
+    tab = await world.signed_in_tab()
+    await world.revoke()
+    await outcomes(tab.session.fetch("/api/data"))
+    assert tab.session.state is State.SIGN_IN_REQUIRED
+    with pytest.raises(SessionExpiredError) as refusal:
+        await tab.session.fetch("/api/notes", method="POST", json={"text": "typed after"})
+    assert refusal.value.request is not None
+    await tab.session.sign_in("ada", "lovelace")
+    assert (await tab.session.resend(refusal.value.request)).status == 201
+
+
+async def test_what_was_asked_after_the_session_expired_is_not_sent_by_another_person(world: World) -> None:
+    """The note ada saved while sign-in was required does not leave under grace's name."""
+    tab = await world.signed_in_tab()
+    await world.revoke()
+    await outcomes(tab.session.fetch("/api/data"))
+    with pytest.raises(SessionExpiredError) as refusal:
+        await tab.session.fetch("/api/notes", method="POST", json={"text": "typed after"})
+    assert refusal.value.request is not None
+    await tab.session.sign_in("grace", "hopper")
+    await outcomes(tab.session.resend(refusal.value.request))
+    assert world.server.notes.of("grace") == []
+
+
+async def test_resending_while_nobody_is_signed_in_is_refused(world: World) -> None:
+    """A request of a session that was signed out is not sent anonymously."""
+    tab = await world.signed_in_tab()
+    call = tab.session.fetch("/api/data")
+    await tab.session.sign_out()
+    with pytest.raises(SignedOutError) as refusal:
+        await call
+    assert refusal.value.request is not None
+    with pytest.raises(SignedOutError):
+        await tab.session.resend(refusal.value.request)
+    assert world.journal("/api/data") == []
+
+
+async def test_the_late_answer_of_a_frozen_tab_does_not_overwrite_newer_tokens(world: World) -> None:
+    """A tab frozen with its refresh answered is passed by; thawed, it adopts what is stored and stores nothing."""
+    await world.control("settings", grace=60)
+    first, second = await two_tabs(world, retry=eager_retry(refresh_timeout=1000.0))  # no timer runs in a frozen tab
+    await asyncio.sleep(1801)
+    thawed = freeze_refreshes(first)
+    frozen = asyncio.create_task(first.session.fetch("/api/data/frozen"))
+    await until(lambda: world.refreshes() == 1)
+    assert (await second.session.fetch("/api/data/other")).ok
+    newer = world.record()
+    thawed.set()
+    assert (await frozen).ok
+    assert world.record() == newer
+    assert world.refreshes() == 2
+    assert first.seen(RefreshSucceeded) == []
+
+
+@pytest.mark.parametrize("change", ["sign-out", "same person", "another person", "refresh"])
+async def test_a_late_answer_is_void_even_in_a_tab_that_hears_nothing(world: World, change: str) -> None:
+    """A tab outside of ``async with`` hears no hints: the commit alone keeps its late answer out of the store."""
+    await world.control("settings", grace=60)
+    deaf = await world.signed_in_tab(retry=eager_retry(refresh_timeout=1000.0))
+    other = world.tab()
+    thawed = freeze_refreshes(deaf)
+    late = asyncio.create_task(deaf.session.refresh())
+    await until(lambda: world.refreshes() == 1)
+    if change == "sign-out":
+        await other.session.sign_out()
+    elif change == "refresh":
+        await other.session.refresh()
+    else:
+        name, password = ("ada", "lovelace") if change == "same person" else ("grace", "hopper")
+        await other.session.sign_in(name, password)
+    truth = world.store.load()
+    thawed.set()
+    await outcomes(late)
+    assert world.store.load() == truth
+    assert deaf.seen(RefreshSucceeded) == []
+
+
+async def test_a_tab_that_never_gives_the_lock_back_is_passed_by(world: World) -> None:
+    """Somebody holds the lock for ever: the refresh waits its time limit, then goes on, and the caller is answered."""
+    tab = await world.signed_in_tab()
+    await asyncio.sleep(1801)
+    async with world.lock.hold("default", 1.0):
+        assert (await tab.session.fetch("/api/data", timeout=15)).ok
+    assert world.refreshes() == 1
+
+
+async def test_a_forged_hint_ends_nothing(world: World) -> None:
+    """Hints that claim a sign-out or an expiry while the record is there change nothing and are not announced."""
+    tab, _ = await two_tabs(world)
+    for kind in ("signed_out", "expired", "changed", "", "nonsense"):
+        world.channel.publish(Hint(kind, "forged"))
+    await asyncio.sleep(1)
+    assert tab.session.state is State.SIGNED_IN
+    assert tab.seen(SessionExpired) == []
+    assert tab.seen(SignedOut) == []
+    assert (await tab.session.fetch("/api/data")).ok
+
+
+async def test_a_forged_expiry_after_a_sign_out_asks_nobody_to_sign_in_twice(world: World) -> None:
+    """Hints of expiry that come long after a sign-out do not turn it into an expiry."""
+    tab, _ = await two_tabs(world)
+    await tab.session.sign_out()
+    await asyncio.sleep(60)
+    world.channel.publish(Hint("expired", "forged"))
+    await asyncio.sleep(1)
+    assert tab.session.state is State.SIGNED_OUT
+    assert tab.seen(SessionExpired) == []
+
+
+async def test_a_new_sessions_refused_token_is_renewed_while_an_old_refresh_hangs(world: World) -> None:
+    """Signed out and in again while a refresh hangs: a refusal of the new token gets a refresh of its own."""
+    tab = await world.signed_in_tab()
+    await world.fault("/api/auth/refresh", "stall", times=1)
+    renewing = asyncio.create_task(tab.session.refresh())
+    await until(lambda: world.refreshes() == 1)
+    await tab.session.sign_out()
+    await tab.session.sign_in("ada", "lovelace")
+    await world.expire()
+    answer = await tab.session.fetch("/api/data")
+    await outcomes(renewing)
+    assert answer.status == 200
+
+
+class LaggingStore(MemoryTokenStore):
+    """A store whose commits return a moment after they can be seen, as a browser's transaction does."""
+
+    async def commit(self, record: SessionRecord | None, *, expected: int) -> bool:
+        """Write, then take a while to say so."""
+        written = await super().commit(record, expected=expected)
+        await asyncio.sleep(0.05)
+        return written
+
+
+async def test_an_expiry_is_told_as_one_even_if_the_store_shows_it_first(world: World) -> None:
+    """The record is gone a moment before the commit returns: callers and listeners still hear of an expiry only."""
+    world.store = LaggingStore()
+    tab = await world.signed_in_tab()
+    await asyncio.sleep(1801)
+    await world.revoke()
+    first = asyncio.create_task(tab.session.fetch("/api/data/first"))
+    await until(lambda: world.store.load() is None)
+    second = asyncio.create_task(tab.session.fetch("/api/data/second"))
+    results = await outcomes(first, second)
+    await asyncio.sleep(1)
+    assert isinstance(results[0], SessionExpiredError)
+    assert len(tab.seen(SessionExpired)) == 1
+    assert tab.seen(SignedOut) == []
+    assert tab.session.state is State.SIGN_IN_REQUIRED
+
+
+async def test_a_hint_during_the_commit_does_not_make_a_refresh_forget_to_tell(world: World) -> None:
+    """New tokens can be seen a moment before the commit returns: a hint just then stops neither event nor hint."""
+    world.store = LaggingStore()
+    first, second = await two_tabs(world)
+    before = world.record().access_token
+    heard: list[Hint] = []
+    world.channel.subscribe(heard.append)
+    renewing = asyncio.create_task(first.session.refresh())
+    await until(lambda: world.record().access_token != before)
+    world.channel.publish(Hint("changed", "late word of something else"))
+    await renewing
+    await asyncio.sleep(1)
+    assert len(first.seen(RefreshSucceeded)) == 1
+    assert Hint("changed") in heard
+    assert second.session.subject == "ada"
+
+
+async def test_sessions_of_different_names_do_not_meet(world: World) -> None:
+    """Two applications on one page, with stores of their own, refresh at the same time and do not wait."""
+    first = await world.signed_in_tab(name="one")
+    second = world.tab(name="two", store=MemoryTokenStore())
+    await second.session.sign_in("grace", "hopper")
+    freeze_refreshes(first)
+    stuck = asyncio.create_task(first.session.refresh())
+    await until(lambda: world.refreshes() == 1)
+    await asyncio.wait_for(second.session.refresh(), 1)
+    await first.session.sign_out()
+    assert (await second.session.fetch("/api/data")).ok
+    assert second.session.subject == "grace"
+    await first.session.close()
+    await outcomes(stuck)
+
+
+async def test_signing_in_and_out_at_any_moment_never_mixes_people_up(world: World) -> None:
+    """Whatever the moment of the change of person, ada's notes arrive as ada's or not at all."""
+    for step in range(25):
+        tab = world.tab()
+        await tab.session.sign_in("ada", "lovelace")
+        await world.expire()
+        calls: list[Any] = [
+            asyncio.create_task(tab.session.fetch("/api/notes", method="POST", json={"text": f"ada {n}"}))
+            for n in range(8)
+        ]
+        await asyncio.sleep(step * 0.003)
+        await tab.session.sign_in("grace", "hopper")
+        results = await outcomes(*calls)
+        for result in results:
+            assert isinstance(result, IdentityChangedError) or result.status == 201
+        assert world.server.notes.of("grace") == []
+        await tab.session.sign_out()
