@@ -1,0 +1,79 @@
+"""Mock controls: the mock server's test controls, reached without the session, as a tester would."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import js
+from pyodide.ffi import JsException, to_js
+
+from .journal import Counts, Entry, count, news, settled
+
+OK = range(200, 300)
+
+
+class MockControls:
+    """What can be done to the server, and what it saw. Nothing here raises: a server that is down is None."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self._last = 0
+        self._seen = 0
+        self._looking = asyncio.Lock()
+        self.counts = Counts()
+
+    async def exist(self) -> bool:
+        """Tell whether there are any; the counting starts now."""
+        if not self._base:
+            return False
+        entries = await self._entries(0)
+        if entries:
+            self._last = entries[-1]["number"]
+        return entries is not None
+
+    async def expire(self, user: str) -> bool:
+        """Make all access tokens of somebody stop working."""
+        return await self._ask("POST", "expire", {"user": user}) is not None
+
+    async def revoke(self, user: str) -> bool:
+        """End all sessions of somebody."""
+        return await self._ask("POST", "revoke", {"user": user}) is not None
+
+    async def fail(self, seconds: float) -> bool:
+        """Make the API answer 503 for a while."""
+        rule = {"path": "/api/*", "kind": "status", "status": 503, "seconds": seconds}
+        return await self._ask("POST", "faults", rule) is not None
+
+    async def look(self) -> bool:
+        """Add what the server saw since the last look to ``counts``; False when it does not say."""
+        async with self._looking:
+            entries = await self._entries(self._last)
+            if entries is None:
+                return False
+            fresh, missing = news(entries, self._last)
+            if missing:
+                self._last = self._seen = 0
+                fresh = await self._entries(0) or []
+            ready = settled(fresh, self._seen)
+            self._seen = fresh[-1]["number"] if fresh else self._seen
+            self._last = ready[-1]["number"] if ready else self._last
+            self.counts += count(ready)
+            return True
+
+    async def _entries(self, first: int) -> list[Entry] | None:
+        """Return the journal from entry number ``first`` on."""
+        answer = await self._ask("GET", f"journal?since={max(0, first - 1)}")
+        return None if answer is None else list(answer.get("entries", ()))
+
+    async def _ask(self, method: str, path: str, content: dict[str, object] | None = None) -> dict[str, Any] | None:
+        options: dict[str, object] = {"method": method, "cache": "no-store"}
+        if content is not None:
+            options |= {"body": json.dumps(content), "headers": {"Content-Type": "application/json"}}
+        try:
+            response = await js.fetch(f"{self._base}/{path}", to_js(options, dict_converter=js.Object.fromEntries))
+            text = str(await response.text())
+            return dict(json.loads(text or "{}")) if response.status in OK else None
+        except (JsException, ValueError):
+            return None

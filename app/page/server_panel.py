@@ -1,0 +1,44 @@
+"""Server panel: what the server saw, counted by itself, so that nobody has to believe the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import js
+from pyodide.ffi import create_proxy
+
+from .elements import find, set_text
+
+if TYPE_CHECKING:
+    from .mock_controls import MockControls
+
+
+class ServerPanel:
+    """Three numbers. The server is asked for them only while somebody can see them."""
+
+    def __init__(self, mock: MockControls) -> None:
+        self._mock = mock
+        self._panel = find("server-panel")
+        self._in_view = False
+        observer = js.IntersectionObserver.new(create_proxy(self._on_view))
+        observer.observe(self._panel)
+
+    def show(self) -> None:
+        """Show the panel: this server keeps a journal."""
+        self._panel.hidden = False
+
+    async def look(self) -> None:
+        """Ask the server, if it is worth asking."""
+        if self._in_view and js.document.visibilityState == "visible":
+            await self._mock.look()
+            self.draw()
+
+    def draw(self) -> None:
+        """Show the numbers."""
+        counts = self._mock.counts
+        set_text(find("server-requests"), str(counts.requests))
+        set_text(find("server-refused"), str(counts.refused))
+        set_text(find("server-refreshes"), str(counts.refreshes))
+
+    def _on_view(self, entries: Any, _observer: Any) -> None:
+        self._in_view = any(entry.isIntersecting for entry in entries)

@@ -1,0 +1,260 @@
+"""Shell: which part of the page is shown, following what the session tells."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import js
+from pyodide.ffi import JsException
+
+from freshfetch import (
+    Event,
+    RevocationFailed,
+    SessionExpired,
+    SignedIn,
+    SignedOut,
+    State,
+    StateChanged,
+    StorageFailed,
+)
+
+from .elements import Frame, Tasks, find, has_focus, listen, set_text
+from .wording import kept_for, next_try, title, trouble, why_sign_in
+
+if TYPE_CHECKING:
+    from freshfetch import Session
+
+    from .controls import Controls
+    from .drafts import Drafts
+    from .events_panel import EventsPanel
+    from .mock_controls import MockControls
+    from .notes import Notes
+    from .notices import Notices
+    from .server_panel import ServerPanel
+    from .session_panel import SessionPanel
+    from .sign_in import SignIn
+
+TICK = 1.0
+LOOK_EVERY = 2
+"""Ticks between two looks at what the server saw."""
+PATIENCE = 0.4
+"""Seconds a renewal may take before anybody is told."""
+RETURNING = "freshfetch.page.returning"
+
+
+class Shell:
+    """The page as a whole."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        mock: MockControls,
+        drafts: Drafts,
+        sign_in: SignIn,
+        notes: Notes,
+        notices: Notices,
+        session_panel: SessionPanel,
+        server_panel: ServerPanel,
+        events_panel: EventsPanel,
+        controls: Controls,
+    ) -> None:
+        self._session = session
+        self._mock = mock
+        self._drafts = drafts
+        self._sign_in = sign_in
+        self._notes = notes
+        self._notices = notices
+        self._session_panel = session_panel
+        self._server_panel = server_panel
+        self._events_panel = events_panel
+        self._controls = controls
+        self._tasks = Tasks()
+        self._frame = Frame(self._draw_live)
+        self._last_subject = ""
+        self._why = ""
+        self._in_trouble = False
+        self._renewing: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Show the page for as long as it lives."""
+        self._session.subscribe(self._on_event)
+        self._notes.drawn = self._draw_trouble
+        listen(find("sign-out"), "click", lambda _: self._tasks.start(self._session.sign_out()))
+        listen(js.window, "online", lambda _: self._notes.wake())
+        self._begin()
+        await self._find_controls()
+        ticks = 0
+        while True:
+            self._tick()
+            if ticks % LOOK_EVERY == 0 and self._session.state is not State.OFFLINE:
+                await self._server_panel.look()
+            ticks += 1
+            await asyncio.sleep(TICK)
+
+    def _begin(self) -> None:
+        """Take over from the static page."""
+        if self._session.subject is None:
+            self._sign_in.show(self._kept())
+        else:
+            self._show_notes(self._session.subject)
+        self._draw()
+        find("boot").hidden = True
+        js.document.documentElement.dataset.ready = "true"
+        self._sign_in.start()
+
+    async def _find_controls(self) -> None:
+        if await self._mock.exist():
+            self._server_panel.show()
+        else:
+            self._controls.set_missing()
+            self._controls.draw(self._session.subject)
+
+    # -- what the session tells --
+
+    def _on_event(self, event: Event) -> None:
+        self._events_panel.add(event)
+        match event:
+            case SignedIn():
+                self._on_signed_in(event)
+            case SignedOut():
+                self._on_signed_out(event)
+            case SessionExpired():
+                self._on_expired(event)
+            case StateChanged():
+                self._on_state(event)
+            case StorageFailed():
+                self._draw()
+            case RevocationFailed():
+                self._notices.inform("revocation", "You are signed out here, but the server could not be told.")
+        self._frame.ask()
+
+    def _on_signed_in(self, event: SignedIn) -> None:
+        if self._session.subject is None:  # over again before it was told
+            return
+        other = self._last_subject not in ("", event.subject) and event.elsewhere
+        was_on_page = not find("sign-in-view").hidden
+        self._notices.hide("elsewhere")
+        self._notices.hide("sign-in")
+        self._notices.hide("revocation")
+        self._sign_in.hide()
+        self._show_notes(self._session.subject)
+        if other:
+            self._notices.inform("elsewhere", f"{event.subject} signed in in another tab. These are their notes.")
+        elif not event.elsewhere and (was_on_page or not has_focus(find("app"))):
+            find("note-text").focus()
+        self._draw()
+
+    def _on_signed_out(self, event: SignedOut) -> None:
+        if self._session.subject is not None:
+            return
+        elsewhere = "You signed out in another tab." if event.elsewhere else ""
+        self._notes.hide()
+        self._notices.hide("elsewhere")
+        self._sign_in.show(" ".join(filter(None, (elsewhere, self._kept()))))
+        self._remember(returning=False)
+        self._draw()
+        if not event.elsewhere:
+            find("username").focus()
+
+    def _on_expired(self, event: SessionExpired) -> None:
+        if self._session.state is not State.SIGN_IN_REQUIRED or not self._last_subject:
+            return
+        self._why = f"{why_sign_in(event.reason)} What you wrote is kept and saved when you are back."
+        self._show_notes(self._last_subject)
+        self._notices.hide("elsewhere")
+        self._notices.show("sign-in", "Your session has ended.", tone="bad", action=("Sign in again", self._ask))
+        self._remember(returning=False)
+        self._ask()
+        self._draw()
+
+    def _on_state(self, event: StateChanged) -> None:
+        if event.new is State.REFRESHING and self._renewing is None:
+            self._renewing = asyncio.get_running_loop().call_later(PATIENCE, self._draw_renewing)
+        elif event.new is not State.REFRESHING:
+            self._stop_renewing()
+        if event.new is State.SIGNED_IN:
+            self._notes.wake()
+        self._draw()
+
+    # -- what follows for the page --
+
+    def _show_notes(self, subject: str) -> None:
+        self._last_subject = subject
+        self._remember(returning=True)
+        set_text(find("who"), subject)
+        self._notes.show(subject)
+
+    def _ask(self) -> None:
+        self._sign_in.ask(self._last_subject, self._why)
+
+    def _kept(self) -> str:
+        """Say whose unsaved work waits here."""
+        waiting = [owner for owner in self._drafts.owners() if self._drafts.of(owner)]
+        return " ".join(kept_for(owner, self._drafts.of(owner).unsaved) for owner in waiting)
+
+    def _draw(self) -> None:
+        """Show what must be right even in a tab that nobody sees."""
+        snapshot = self._session.snapshot()
+        find("account").hidden = snapshot.subject is None
+        js.document.documentElement.dataset.view = "sign-in" if snapshot.state is State.SIGNED_OUT else "notes"
+        self._controls.draw(snapshot.subject)
+        self._draw_trouble()
+        if snapshot.storage_problem:
+            text = "This browser does not let the page keep you signed in. A reload will ask for your password."
+            self._notices.show("storage", text)
+        else:
+            self._notices.hide("storage")
+        self._draw_live()
+
+    def _draw_trouble(self) -> None:
+        """Say when the server does not answer, and when it is tried again."""
+        snapshot, book = self._session.snapshot(), self._notes.book
+        self._in_trouble = snapshot.subject is not None and (
+            snapshot.state is State.OFFLINE
+            or snapshot.retry_in > 0
+            or (book is not None and book.in_trouble)
+            or (self._in_trouble and snapshot.state is State.REFRESHING)
+        )
+        self._notes.set_trouble(in_trouble=self._in_trouble)
+        js.document.title = title(snapshot.state, in_trouble=self._in_trouble)
+        if not self._in_trouble:
+            self._notices.hide("server")
+            return
+        self._stop_renewing()
+        action = None if snapshot.retry_in else ("Try now", self._notes.wake)
+        self._notices.show("server", trouble(snapshot.state), tone="bad", action=action)
+        planned = snapshot.retry_in or (None if book is None else book.next_try_in)
+        self._notices.detail("server", next_try(planned))
+
+    def _draw_renewing(self) -> None:
+        if self._session.state is State.REFRESHING and self._session.snapshot().retry_in == 0:
+            self._notices.show("renewing", "Renewing your session…", tone="busy")
+
+    def _stop_renewing(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            self._renewing = None
+        self._notices.hide("renewing")
+
+    def _draw_live(self) -> None:
+        self._session_panel.draw(self._session.snapshot())
+
+    def _tick(self) -> None:
+        self._draw_trouble()
+        if js.document.visibilityState == "visible":
+            self._draw_live()
+            self._events_panel.tick()
+
+    def _remember(self, *, returning: bool) -> None:
+        """Tell the next start whether to expect a person who is signed in: a matter of what is painted first."""
+        storage: Any
+        try:
+            storage = js.localStorage
+            if returning:
+                storage.setItem(RETURNING, "true")
+            else:
+                storage.removeItem(RETURNING)
+        except (JsException, AttributeError):
+            return

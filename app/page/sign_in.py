@@ -1,0 +1,105 @@
+"""Sign-in: one form, at its place on the page or in a dialog over the notes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import js
+
+from freshfetch import FreshfetchError, InvalidCredentialsError
+
+from .elements import Tasks, find, listen, set_text
+from .wording import sign_in_problem
+
+if TYPE_CHECKING:
+    from freshfetch import Session
+
+
+class SignIn:
+    """Asks for name and password and hands them to the session; what follows is the session's to tell."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._tasks = Tasks()
+        self._busy = False
+        self._form = find("sign-in-form")
+        self._username = find("username")
+        self._password = find("password")
+        self._button = find("sign-in-button")
+        self._message = find("sign-in-message")
+        self._dialog = find("sign-in-dialog")
+        self._before: Any = None
+        listen(self._form, "submit", self._on_submit)
+        listen(self._form, "input", lambda _: self._complain(""))
+        listen(find("ask-later"), "click", lambda _: self._dialog.close())
+
+    def start(self) -> None:
+        """Do what was asked for before Python was there."""
+        if self._form.hasAttribute("data-pressed"):
+            self._on_submit(None)
+
+    def show(self, why: str = "") -> None:
+        """Put the form on the page; ``why`` says how it came to this."""
+        self._put_away()
+        find("sign-in-place").append(self._form)
+        find("sign-in-view").hidden = False
+        reason = find("sign-in-why")
+        reason.hidden = not why
+        set_text(reason, why)
+
+    def hide(self) -> None:
+        """Take the form away: somebody is signed in."""
+        find("sign-in-view").hidden = True
+        self._put_away()
+        self._password.value = ""
+        self._complain("")
+
+    def ask(self, subject: str, why: str) -> None:
+        """Open the dialog, for the person who was signed in until now."""
+        if self._dialog.open:
+            return
+        find("sign-in-view").hidden = True
+        find("ask-place").append(self._form)
+        set_text(find("ask-why"), why)
+        self._username.value = subject
+        self._before = js.document.activeElement
+        self._dialog.showModal()
+        self._password.focus()
+
+    def _put_away(self) -> None:
+        if self._dialog.open:
+            self._dialog.close()
+            if self._before and self._before.isConnected:
+                self._before.focus()
+
+    def _on_submit(self, event: Any) -> None:
+        if event is not None:
+            event.preventDefault()
+        if not self._busy:
+            self._tasks.start(self._sign_in())
+
+    async def _sign_in(self) -> None:
+        self._set_busy(busy=True)
+        self._complain("")
+        try:
+            await self._session.sign_in(str(self._username.value), str(self._password.value))
+        except FreshfetchError as error:
+            self._complain(sign_in_problem(error))
+            if isinstance(error, InvalidCredentialsError):
+                self._password.focus()
+                self._password.select()
+        finally:
+            self._set_busy(busy=False)
+
+    def _set_busy(self, *, busy: bool) -> None:
+        self._busy = busy
+        self._button.setAttribute("aria-busy", str(busy).lower())
+        set_text(self._button, "Signing in…" if busy else "Sign in")
+
+    def _complain(self, problem: str) -> None:
+        set_text(self._message, problem)
+        for field in (self._username, self._password):
+            if problem:
+                field.setAttribute("aria-invalid", "true")
+            else:
+                field.removeAttribute("aria-invalid")
