@@ -1,0 +1,102 @@
+"""What browser tests are given: a server, a browser, and pages in which Python runs.
+
+A test reads like this::
+
+    def test_an_expired_token_is_not_noticed(server: Server, page: Page) -> None:
+        page.run("from freshfetch.browser import connect; session = connect('/api/auth')")
+        page.run("await session.sign_in('ada', 'lovelace')")  # names live on until the page is loaded again
+        server.expire()
+        assert page.run("(await session.fetch(url)).status", url="/api/data") == 200
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.harness.chromium import GONE, Chromium, Page
+from tests.browser.harness.server import Server
+from tests.browser.harness.site import write_site
+
+HERE = Path(__file__).parent
+CHROMIUM = pytest.StashKey[Chromium]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a browser, so that ``-m "not browser"`` leaves it out."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the browser's console to the report of a failure."""
+    report = yield
+    if report.failed and CHROMIUM in item.stash:
+        # A browser that is gone can tell nothing more.
+        with contextlib.suppress(*GONE):
+            report.sections.append(("Browser console", "\n".join(item.stash[CHROMIUM].log())))
+    return report
+
+
+@pytest.fixture(scope="session")
+def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests."""
+    server = Server(write_site(tmp_path_factory.mktemp("site") / "site.zip"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(running_server: Server) -> Server:
+    """The server, with everything back at the start; it may be stopped and started."""
+    running_server.start()
+    running_server.reset()
+    return running_server
+
+
+@pytest.fixture(scope="module")
+def module_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """One browser for a module's tests, since a start takes a second."""
+    browser = Chromium(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def browser(module_browser: Chromium, server: Server, request: pytest.FixtureRequest) -> Chromium:
+    """The browser with one blank window, and nothing stored for the server's origin."""
+    module_browser.forget(server.url)
+    request.node.stash[CHROMIUM] = module_browser
+    return module_browser
+
+
+@pytest.fixture
+def new_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Chromium]]:
+    """Further browsers with profiles of their own: other people, or one that a test may break."""
+    browsers: list[Chromium] = []
+
+    def start() -> Chromium:
+        browsers.append(Chromium(tmp_path_factory.mktemp("profile")))
+        return browsers[-1]
+
+    yield start
+    for browser in browsers:
+        browser.quit()
+
+
+@pytest.fixture
+def page(browser: Chromium, server: Server) -> Page:
+    """A window in which Python runs and the library can be imported."""
+    return browser.open(server.url)
+
+
+@pytest.fixture
+def new_window(browser: Chromium, server: Server) -> Callable[[], Page]:
+    """Further windows of the same browser, each in a process of its own, with a Python of its own."""
+    return lambda: browser.open_window(server.url)

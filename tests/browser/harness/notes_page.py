@@ -1,0 +1,152 @@
+"""The page as a person meets it: what can be read, typed and pressed. Waits for what it looks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.browser.harness.chromium import Chromium
+
+PATIENCE = 60
+Value = TypeVar("Value")
+
+# Runs before anything of the page: remembers every token that is stored and every word between tabs.
+WIRETAP = """
+    window.tapped = {tokens: [], words: []};
+    const setItem = Storage.prototype.setItem;
+    Storage.prototype.setItem = function (key, value) {
+        const found = String(value).matchAll(/"(?:access|refresh)_token":"([^"]+)"/g);
+        for (const match of found) window.tapped.tokens.push(match[1]);
+        return setItem.call(this, key, value);
+    };
+    const postMessage = BroadcastChannel.prototype.postMessage;
+    BroadcastChannel.prototype.postMessage = function (message) {
+        window.tapped.words.push(JSON.stringify(message));
+        return postMessage.call(this, message);
+    };
+"""
+EVERYTHING_SHOWN = """
+    const fields = [...document.querySelectorAll("input, textarea")].map((field) => field.value);
+    const urls = performance.getEntriesByType("resource").map((entry) => entry.name);
+    const keys = [...Object.keys(localStorage), ...Object.keys(sessionStorage)];
+    const kept = Object.keys(sessionStorage).map((key) => sessionStorage[key]);
+    return [document.documentElement.outerHTML, document.title, location.href, ...fields, ...urls, ...keys, ...kept,
+            ...window.tapped.words].join("\\n");
+"""
+
+
+class NotesPage:
+    """One window with the page in it."""
+
+    def __init__(self, browser: Chromium, url: str) -> None:
+        self.browser = browser
+        self.url = url
+        self.handle = browser.driver.current_window_handle
+        browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WIRETAP})
+
+    @property
+    def driver(self) -> webdriver.Chrome:
+        """The driver, pointing at this window."""
+        if self.browser.driver.current_window_handle != self.handle:
+            self.browser.driver.switch_to.window(self.handle)
+        return self.browser.driver
+
+    def open(self) -> NotesPage:
+        """Load the page, again if it is there, and wait until Python runs in it."""
+        self.driver.get(self.url)
+        return self.ready()
+
+    def ready(self) -> NotesPage:
+        """Wait until Python runs."""
+        self.until(lambda: self.script("return document.documentElement.dataset.ready === 'true'"), "the page to start")
+        return self
+
+    def until(self, condition: Callable[[], Value], what: str) -> Value:
+        """Wait until ``condition`` holds."""
+        wait = WebDriverWait(self.driver, PATIENCE, 0.05, ignored_exceptions=[StaleElementReferenceException])
+        return wait.until(lambda _: condition(), f"waited in vain for {what}")
+
+    def script(self, source: str, *arguments: object) -> Any:
+        """Run JavaScript."""
+        return self.driver.execute_script(source, *arguments)
+
+    def find(self, selector: str) -> WebElement:
+        """Return the element, waiting for it."""
+        return self.until(lambda: self.driver.find_elements(By.CSS_SELECTOR, selector), selector)[0]
+
+    def seen(self, selector: str) -> str:
+        """Return the text a person sees there."""
+        return self.find(selector).text
+
+    def press(self, selector: str) -> None:
+        """Press a button, when it can be pressed."""
+        self.until(lambda: self.find(selector).is_displayed() and self.find(selector).is_enabled(), selector)
+        self.find(selector).click()
+
+    def type(self, selector: str, text: str) -> None:
+        """Type into a field, in place of what is there."""
+        self.until(lambda: self.find(selector).is_displayed(), selector)
+        self.find(selector).clear()
+        self.find(selector).send_keys(text)
+
+    # -- what a person does --
+
+    def sign_in(self, username: str = "ada", password: str = "lovelace") -> NotesPage:
+        """Fill in the form that is shown, and wait for that person's notes."""
+        self.type("#username", username)
+        self.type("#password", password)
+        self.press("#sign-in-button")
+        self.until(lambda: self.seen("#who") == username, f"{username} to be signed in")
+        self.until(lambda: self.state == "signed-in", "the session")
+        return self
+
+    def add_note(self, text: str) -> None:
+        """Write a new note and add it."""
+        self.type("#note-text", text)
+        self.press("#add-note")
+
+    # -- what a person sees --
+
+    @property
+    def state(self) -> str:
+        """The session's state as shown."""
+        return str(self.find("#session-state").get_attribute("data-state"))
+
+    def notes(self) -> dict[str, str]:
+        """Return the notes shown: text and state of saving."""
+        return dict(
+            self.script(
+                "return [...document.querySelectorAll('#notes > li')].filter((row) => row.checkVisibility())"
+                ".map((row) => [row.querySelector('textarea').value, row.dataset.state])"
+            )
+        )
+
+    def wait_for_note(self, text: str, state: str = "saved") -> None:
+        """Wait until a note is shown with a state of saving."""
+        self.until(lambda: self.notes().get(text) == state, f"{text!r} to be {state}")
+
+    def events(self, name: str) -> int:
+        """Count the events of one kind in the list."""
+        return len(self.driver.find_elements(By.CSS_SELECTOR, f"#events li[data-event={name}]"))
+
+    def assert_silent(self, console: str) -> None:
+        """Assert that no token, nor the tail of one, is anywhere a person or another tab could read it."""
+        tokens = set(self.script("return window.tapped.tokens"))
+        shown = self.script(EVERYTHING_SHOWN) + console
+        assert tokens, "the wiretap saw no token at all"
+        for token in tokens:
+            assert token not in shown
+            assert token[-8:] not in shown
+
+
+def stored(page: NotesPage) -> dict[str, Any] | None:
+    """Return the session record in localStorage."""
+    text = page.script("return localStorage.getItem('freshfetch:default')")
+    return json.loads(text) if text else None

@@ -1,0 +1,290 @@
+"""The page as a person uses it: real Chromium, real server, nothing asked and nothing lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.harness.chromium import Chromium
+from tests.browser.harness.notes_page import NotesPage, stored
+from tests.browser.harness.server import Server
+
+ROOT = Path(__file__).resolve().parents[2]
+REFRESH = "/api/auth/refresh"
+
+OpenPage = Callable[[], NotesPage]
+
+
+@pytest.fixture
+def open_page(browser: Chromium, server: Server) -> Iterator[OpenPage]:
+    """Open windows with the page; at the end, whatever happened, no token may be in sight in any of them."""
+    pages: list[NotesPage] = []
+
+    def open_one() -> NotesPage:
+        if pages:
+            browser.driver.switch_to.new_window("window")
+        pages.append(NotesPage(browser, server.url + "/"))
+        return pages[-1].open()
+
+    yield open_one
+    console = "\n".join(browser.log())
+    for page in pages:
+        page.assert_silent(console)
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> NotesPage:
+    """A window in which ada is signed in."""
+    return open_page().sign_in()
+
+
+def test_a_token_that_dies_between_two_notes_is_not_noticed(server: Server, open_page: OpenPage) -> None:
+    """With access tokens of five seconds: a note, the token dies, another note; both saved, nothing asked."""
+    server.settings(accessLifetime=5)
+    page = open_page().sign_in()
+    page.add_note("before")
+    page.wait_for_note("before")
+    page.until(lambda: page.script("return document.querySelector('#fact-token').textContent") == "0 s", "its end")
+    page.add_note("after")
+    page.wait_for_note("after")
+    assert not page.find("#sign-in-dialog").is_displayed()
+    posted = [entry for entry in server.journal("/api/notes/*") if entry["effects"] == ["note_created"]]
+    assert len(posted) == 2
+    assert [entry["effects"] for entry in server.journal(REFRESH)] == [["refreshed"]]
+
+
+def test_a_token_expired_at_the_server_is_not_noticed_either(page: NotesPage, server: Server) -> None:
+    """The button expires the token; the next note is refused once, replayed and saved."""
+    page.press("#expire-token")
+    page.until(lambda: "dead" in page.seen("#control-result"), "the result")
+    page.add_note("never refused")
+    page.wait_for_note("never refused")
+    assert len(server.journal(REFRESH)) == 1
+
+
+def test_a_burst_costs_one_refresh(page: NotesPage, server: Server) -> None:
+    """Two hundred requests with a dead token: all answered, one refresh, and the page says so."""
+    page.press("#expire-token")
+    page.until(lambda: "dead" in page.seen("#control-result"), "the result")
+    server.forget_journal()
+    page.type("#burst-size", "200")
+    page.press("#burst")
+    page.until(lambda: "200 answered" in page.seen("#burst-result"), "two hundred answers")
+    assert "1 refresh" in page.seen("#burst-result")
+    assert len(server.journal(REFRESH)) == 1
+    assert sum(entry["status"] == 401 for entry in server.journal()) <= 6
+
+
+def test_what_is_typed_and_pressed_before_python_is_there_counts(browser: Chromium, server: Server) -> None:
+    """Name, password and the button are there at once; the sign-in follows as soon as it can."""
+    page = NotesPage(browser, server.url + "/")
+    page.driver.get(page.url)
+    page.type("#username", "grace")
+    page.type("#password", "hopper")
+    page.press("#sign-in-button")
+    page.until(lambda: page.seen("#who") == "grace", "grace to be signed in")
+
+
+def test_a_wrong_password_is_said_next_to_the_field(open_page: OpenPage) -> None:
+    """The message is in plain words, the password has the focus, and a second try works."""
+    page = open_page()
+    page.type("#username", "ada")
+    page.type("#password", "wrong")
+    page.press("#sign-in-button")
+    page.until(lambda: page.seen("#sign-in-message"), "the message")
+    assert page.script("return document.activeElement.id") == "password"
+    page.sign_in()
+
+
+def test_a_reload_keeps_the_person_and_the_unsaved_text(page: NotesPage) -> None:
+    """After a reload the person is signed in, notes are there, and so is the text that was not added yet."""
+    page.add_note("kept by the server")
+    page.wait_for_note("kept by the server")
+    page.type("#note-text", "not added yet")
+    page.open()
+    page.wait_for_note("kept by the server")
+    assert page.find("#note-text").get_attribute("value") == "not added yet"
+
+
+def test_an_edit_and_a_deletion_reach_the_server(page: NotesPage) -> None:
+    """A note is edited in place and saved; another is deleted and stays away after a reload."""
+    page.add_note("first version")
+    page.wait_for_note("first version")
+    page.type("#notes li textarea", "second version")
+    page.wait_for_note("second version")
+    page.add_note("to be deleted")
+    page.wait_for_note("to be deleted")
+    page.press("#notes li [data-do=delete]")
+    page.until(lambda: "to be deleted" not in page.notes() or page.notes()["to be deleted"] == "saved", "deletion")
+    page.open()
+    page.wait_for_note("second version")
+    assert list(page.notes()) == ["second version"]
+
+
+def test_a_server_that_fails_for_a_while_loses_no_note(page: NotesPage, server: Server) -> None:
+    """While the server answers 503 a note says that it waits; when it is back the note is saved by itself."""
+    rule = server.fault(path="/api/*", kind="status", status=503)
+    page.add_note("written in the dark")
+    page.wait_for_note("written in the dark", "waiting")
+    assert page.seen("#notices")
+    server.clear_faults()
+    page.wait_for_note("written in the dark")
+    page.until(lambda: not page.seen("#notices"), "the notice to go")
+    assert rule
+
+
+def test_a_server_that_is_down_signs_nobody_out(page: NotesPage, server: Server) -> None:
+    """Connections are dropped while a note is written with an expired token; afterwards it is saved once."""
+    server.expire()
+    server.fault(path="/api/*", kind="drop_before")
+    page.add_note("written in a storm")
+    page.wait_for_note("written in a storm", "waiting")
+    server.clear_faults()
+    page.wait_for_note("written in a storm")
+    created = [entry for entry in server.journal("/api/notes/*") if entry["effects"] == ["note_created"]]
+    assert len(created) == 1
+    assert page.seen("#who") == "ada"
+
+
+def test_a_stopped_server_that_comes_back_has_forgotten_the_session(page: NotesPage, server: Server) -> None:
+    """The process is stopped and started: the page says that it cannot be reached, then asks to sign in; text stays."""
+    server.stop()
+    page.add_note("survives a restart")
+    page.wait_for_note("survives a restart", "waiting")
+    assert "reach" in page.seen("#notices").lower() or "answer" in page.seen("#notices").lower()
+    server.start()
+    page.until(lambda: page.find("#sign-in-dialog").is_displayed(), "the sign-in dialog")
+    page.type("#password", "lovelace")
+    page.press("#sign-in-button")
+    page.wait_for_note("survives a restart")
+
+
+def test_signing_in_again_in_place_saves_what_waits(page: NotesPage, server: Server) -> None:
+    """Revoked: one refresh request, one event, a dialog with the name filled in; then the waiting note is saved."""
+    page.press("#revoke-session")
+    page.until(lambda: "over" in page.seen("#control-result"), "the result")
+    server.forget_journal()
+    page.add_note("waits for its owner")
+    page.until(lambda: page.find("#sign-in-dialog").is_displayed(), "the sign-in dialog")
+    page.wait_for_note("waits for its owner", "sign-in")
+    assert len(server.journal(REFRESH)) == 1
+    assert page.events("SessionExpired") == 1
+    assert stored(page) is None
+    assert page.find("#username").get_attribute("value") == "ada"
+    page.type("#password", "lovelace")
+    page.press("#sign-in-button")
+    page.wait_for_note("waits for its owner")
+    assert not page.find("#sign-in-dialog").is_displayed()
+
+
+def test_another_person_does_not_send_what_waits(page: NotesPage, server: Server) -> None:
+    """Grace signs in where ada's note waits: it is neither shown nor sent; when ada is back it is saved."""
+    server.revoke()
+    page.add_note("ada's own")
+    page.until(lambda: page.find("#sign-in-dialog").is_displayed(), "the sign-in dialog")
+    page.sign_in("grace", "hopper")
+    page.add_note("grace's own")
+    page.wait_for_note("grace's own")
+    assert list(page.notes()) == ["grace's own"]
+    effects = [(entry["user"], entry["effects"]) for entry in server.journal("/api/notes/*") if entry["effects"]]
+    assert effects == [("grace", ["note_created"])]
+    page.press("#sign-out")
+    page.sign_in()
+    page.wait_for_note("ada's own")
+    assert list(page.notes()) == ["ada's own"]
+
+
+def test_two_tabs_share_the_session_and_one_refresh(open_page: OpenPage, server: Server) -> None:
+    """The second window is signed in at once; both write with a dead token, there is one refresh and no alarm."""
+    server.settings(grace=0)
+    first, second = open_page().sign_in(), open_page()
+    second.until(lambda: second.seen("#who") == "ada", "ada in the second window")
+    server.expire()
+    server.forget_journal()
+    first.add_note("from the first")
+    second.add_note("from the second")
+    second.wait_for_note("from the second")
+    first.wait_for_note("from the first")
+    assert [entry["effects"] for entry in server.journal(REFRESH)] == [["refreshed"]]
+
+
+def test_signing_out_in_one_tab_signs_out_the_other(open_page: OpenPage) -> None:
+    """The other window shows the sign-in and says what happened; nothing of the session is left in storage."""
+    first, second = open_page().sign_in(), open_page()
+    second.until(lambda: second.seen("#who") == "ada", "ada in the second window")
+    first.press("#sign-out")
+    second.until(lambda: second.state in ("signed-out", "sign-in-required"), "the second window to know")
+    second.until(lambda: second.find("#sign-in-form").is_displayed(), "the form")
+    assert stored(second) is None
+
+
+def test_another_person_in_the_other_tab_gets_this_one_too(open_page: OpenPage, server: Server) -> None:
+    """Grace signs in in the second window: the first says who is in now, shows her notes, and never mixes them."""
+    first = open_page().sign_in()
+    first.add_note("ada's note")
+    first.wait_for_note("ada's note")
+    first.type("#note-text", "ada's unfinished thought")
+    second = open_page()
+    second.until(lambda: second.seen("#who") == "ada", "ada in the second window")
+    second.press("#sign-out")
+    second.sign_in("grace", "hopper")
+    second.add_note("grace's note")
+    second.wait_for_note("grace's note")
+    first.until(lambda: first.seen("#who") == "grace", "the first window to follow")
+    first.wait_for_note("grace's note")
+    assert "ada's note" not in first.notes()
+    assert first.find("#note-text").get_attribute("value") == ""
+    assert all(entry["user"] != "grace" or "ada" not in entry["path"] for entry in server.journal())
+
+
+def test_a_browser_that_refuses_storage_is_told_and_works(new_browser: Callable[[], Chromium], server: Server) -> None:
+    """With site data blocked the page starts, says so, and works in memory."""
+    browser = new_browser()
+    source = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError') }})"
+    browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
+    page = NotesPage(browser, server.url + "/").open().sign_in()
+    page.add_note("in memory")
+    page.wait_for_note("in memory")
+    assert "keep you signed in" in page.seen("#notices")
+
+
+def test_a_damaged_record_does_not_stop_the_page(page: NotesPage) -> None:
+    """Garbage under the session's key: after a reload the sign-in is shown, and signing in writes a sound record."""
+    page.script("localStorage.setItem('freshfetch:default', '{\"schema\": 1')")
+    page.open()
+    page.until(lambda: page.find("#sign-in-form").is_displayed(), "the form")
+    page.sign_in()
+    record = stored(page)
+    assert record is not None
+    assert record["subject"] == "ada"
+
+
+def test_the_page_writes_nothing_to_the_console(open_page: OpenPage, browser: Chromium, server: Server) -> None:
+    """Signing in, a refresh and a revocation: the console holds nothing but the browser's own word on each 401."""
+    page = open_page().sign_in()
+    server.expire()
+    page.add_note("quiet")
+    page.wait_for_note("quiet")
+    lines = [line for line in browser.log() if "PyScript Ready" not in line and "status of 401" not in line]
+    assert lines == []
+
+
+def test_opened_by_double_click_it_says_what_to_do(browser: Chromium) -> None:
+    """From file:// a sentence with the command to run, instead of a blank page."""
+    browser.driver.get((ROOT / "index.html").as_uri())
+    shown = browser.driver.find_element("id", "opened-as-file")
+    assert shown.is_displayed()
+    assert "make run" in shown.text
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_sticks_out_sideways(page: NotesPage, width: int) -> None:
+    """At 390 and at 1280 px the page does not scroll sideways, with a long word in a note."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    page.add_note("x" * 300)
+    page.wait_for_note("x" * 300)
+    assert page.script("return document.documentElement.scrollWidth") <= width
+    page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
