@@ -79,11 +79,11 @@ class Delivery:
         self._status = status
         self._cool_down = CoolDown(retry)
 
-    async def deliver(self, request: Request) -> Response:
-        """Give the caller an answer or a typed error, within the time it has."""
+    async def deliver(self, request: Request, deadline: float | None) -> Response:
+        """Give the caller an answer or a typed error, before the deadline (the loop's time) if there is one."""
         progress = _Progress()
         try:
-            async with asyncio.timeout(request.timeout):
+            async with asyncio.timeout_at(deadline):
                 return await self._send(request, progress)
         except TransportError as error:
             raise self._failed(request, _lost(request, error) if progress.sent else error) from None

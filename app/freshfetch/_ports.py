@@ -129,7 +129,7 @@ class Refusal:
     """An answer of the auth server that brings no tokens."""
 
     kind: str
-    """``terminal``: the grant is dead. ``retryable``: not now. ``ambiguous``: no answer came.
+    """``terminal``: the grant is dead. ``retryable``: not now. ``ambiguous``: no usable answer came.
     ``misconfigured``: never, for this client."""
     status: int
     error: str = ""

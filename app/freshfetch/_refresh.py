@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from ._errors import (
@@ -39,7 +40,8 @@ from ._events import (
 )
 from ._ports import Hint, Refusal
 from ._record import SessionRecord, Tokens
-from ._retry import nap_for, parse_retry_after
+from ._retry import parse_retry_after
+from ._schedule import Schedule
 
 if TYPE_CHECKING:
     from ._ports import AuthServer, Ports
@@ -54,6 +56,14 @@ class _Wait:
     """An attempt that brought nothing: try again in so many seconds."""
 
     seconds: float
+
+
+class _Phase(Enum):
+    """What a refresh in flight is doing: whether it may be given up depends on it."""
+
+    WAITING = "for the lock, or for the next attempt"
+    ASKING = "the auth server"
+    SETTLING = "its answer"
 
 
 class Refresher:
@@ -86,13 +96,10 @@ class Refresher:
         self._failed = ""
         self._refused = False
         self._reason = ""
-        self._retry_at = 0.0
+        self._schedule = Schedule(policy, ports.clock)
         self._closed = False
-        self._came_back = False
-        self._waited_for = 0.0
-        self._answered = False
+        self._phase = _Phase.WAITING
         self._rejected: tuple[str, AuthServerError] | None = None
-        self._woken = asyncio.Event()
 
     @property
     def active(self) -> bool:
@@ -102,7 +109,7 @@ class Refresher:
     @property
     def retry_in(self) -> float:
         """Seconds until the next attempt that is already planned; 0 when there is none."""
-        return max(0.0, self._retry_at - asyncio.get_running_loop().time())
+        return self._schedule.next_in
 
     def may_refresh_early(self, record: SessionRecord) -> bool:
         """Tell whether refreshing a token that still works is allowed now."""
@@ -118,7 +125,6 @@ class Refresher:
             raise SessionClosedError("This session is closed; its tokens are not renewed any more.")
         if self._task is None:
             self._failed, self._reason, self._refused = record.access_token, reason, reason == "refused"
-            self._answered = False
             self._queue.hold()
             self._task = asyncio.get_running_loop().create_task(self._run(record), name="freshfetch refresh")
             self._task.add_done_callback(_retrieve)
@@ -142,10 +148,10 @@ class Refresher:
 
     def wake(self, *, online: bool = False) -> None:
         """Look again at once: the store has changed, or the network is back."""
-        self._came_back = self._came_back or (online and not self._status.reachable)
-        if self._task is not None and not self._answered and self._changed():
+        if online and not self._status.reachable:
+            self._schedule.come_back()
+        if self._task is not None and self._phase is not _Phase.SETTLING and self._changed():
             self._abandon(self._task)
-        self._woken.set()
 
     def _abandon(self, task: asyncio.Task[SessionRecord]) -> None:
         """Stop a refresh that has become pointless: other tokens are stored, or none. Nobody waits for it longer."""
@@ -162,6 +168,10 @@ class Refresher:
         self._closed = True
         if self._task is not None:
             task, self._task = self._task, None
+            if (
+                self._phase is not _Phase.WAITING
+            ):  # the server may be rotating: an answer that is thrown away would be the session's end
+                await asyncio.wait({task}, timeout=self._policy.refresh_timeout)
             task.cancel()
             await asyncio.wait({task})
             self._status.note(refreshing=False)
@@ -186,7 +196,6 @@ class Refresher:
 
     def _finish(self) -> None:
         self._task = None
-        self._retry_at = 0.0
         self._status.note(refreshing=False)
         self._settled()
 
@@ -197,16 +206,17 @@ class Refresher:
             if isinstance(outcome, SessionRecord):
                 return outcome
             current = self._records.load()
+            if self._closed:
+                raise SessionClosedError("The session was closed while its token was being renewed.")
             if current is not None and current.access_token != self._failed:
                 return self._adopt(current)
             if current is not None and self._still_works(current):
                 message = "The token could not be renewed for now; the one there is still works."
                 raise RefreshUnavailableError(message, retry_in=outcome.seconds)
-            await self._pause(outcome.seconds)
+            await self._schedule.wait(outcome.seconds, current)
 
     async def _attempt(self) -> SessionRecord | _Wait:
         """Make one attempt under the lock."""
-        self._answered = False
         try:
             async with self._lock.hold(self._name, self._policy.refresh_timeout + 1.0):
                 generation = await self._records.make_current()
@@ -215,7 +225,7 @@ class Refresher:
                     raise SignedOutError("The session was ended while its token was being renewed.")
                 if record.access_token != self._failed:
                     return self._adopt(record)
-                if (wait := self._forbidden_for(record)) > 0:
+                if (wait := self._schedule.forbids_for(record)) > 0:
                     return _Wait(wait)
                 return await self._redeem(record, generation)
         except TransportError:  # the lock was not to be had in time
@@ -229,12 +239,22 @@ class Refresher:
             return await self._end_without_refresh_token(record, generation)
         sent_at = self._clock.now()  # expires_in counts from before the request: too early is the safe side
         self._announce(RefreshStarted(at=sent_at, reason=self._reason))
+        self._phase = _Phase.ASKING
         try:
             answer = await self._ask(record, record.refresh_token)
-        except BaseException:
-            self._failed_with(None)
+            self._phase = _Phase.SETTLING
+            return await self._settle(record, answer, generation, sent_at)
+        except asyncio.CancelledError:
+            if self._phase is _Phase.ASKING:
+                self._failed_with(None)
             raise
-        self._answered = True
+        finally:
+            self._phase = _Phase.WAITING
+
+    async def _settle(
+        self, record: SessionRecord, answer: Tokens | Refusal, generation: int, sent_at: float
+    ) -> SessionRecord | _Wait:
+        """Do what the answer asks for."""
         if isinstance(answer, Tokens):
             return await self._commit(record, answer, generation, sent_at)
         if answer.kind == "terminal":
@@ -245,7 +265,7 @@ class Refresher:
 
     async def _ask(self, record: SessionRecord, refresh_token: str) -> Tokens | Refusal:
         """Send the refresh request, with a time limit over headers and body."""
-        self._came_back = False
+        self._schedule.attempting()
         secrets = (refresh_token, record.access_token)
         request = self._auth_server.refresh_request(refresh_token, self._transport)
         try:
@@ -336,15 +356,6 @@ class Refresher:
         left = self._records.seconds_left(record)
         return not self._refused and (left is None or left > 0)
 
-    def _forbidden_for(self, record: SessionRecord) -> float:
-        """Return how many seconds no attempt is allowed; other tabs' failures count."""
-        if self._came_back:
-            return 0.0  # the network is back: what was planned for its absence no longer holds
-        if record.not_before == self._waited_for:
-            return 0.0  # we have waited for that, whatever the wall clock was set to meanwhile
-        longest = self._policy.longest_retry_after + self._policy.windows[-1][1]
-        return min(record.not_before - self._clock.now(), longest)  # a clock that was set back must not add hours
-
     def _announce(self, event: Event) -> None:
         self._status.announce(event)
 
@@ -361,8 +372,6 @@ class Refresher:
         self._announce(event)
         return error
 
-    # -- waiting --
-
     def _open_queue(self, error: FreshfetchError) -> None:
         """Let the waiting requests go if there is a token that may work; else tell them why there is none."""
         current = self._records.load()
@@ -375,24 +384,6 @@ class Refresher:
         """Stop holding requests back for an early refresh that takes its time."""
         if self._still_works(record):
             self._queue.release()
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait until the next attempt; sooner if the store changes or the network comes back."""
-        self._answered = False
-        loop = asyncio.get_running_loop()
-        self._retry_at = loop.time() + seconds
-        due = self._clock.now() + seconds
-        record = self._records.load()
-        while (rest := min(self._retry_at - loop.time(), due - self._clock.now())) > 0:
-            self._woken.clear()
-            try:
-                async with asyncio.timeout(nap_for(rest)):
-                    await self._woken.wait()
-            except TimeoutError:
-                continue
-            if self._changed() or self._came_back:
-                return
-        self._waited_for = record.not_before if record is not None else 0.0
 
     def _changed(self) -> bool:
         record = self._records.load()

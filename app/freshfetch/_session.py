@@ -44,6 +44,8 @@ class Snapshot:
     subject: str | None
     expires_in: float | None
     """Time left of the access token; None when unknown or signed out."""
+    lifetime: float | None
+    """What the access token was granted for."""
     next_heartbeat_in: float | None
     retry_in: float
     """Until the next refresh attempt that is already planned; 0 when none is."""
@@ -150,6 +152,7 @@ class Session:
             state=self.state,
             subject=self.subject,
             expires_in=None if record is None else self._records.seconds_left(record),
+            lifetime=None if record is None else record.lifetime,
             next_heartbeat_in=self._heartbeat.next_in,
             retry_in=self._refresher.retry_in,
             queue_size=self._queue.size,
@@ -208,7 +211,7 @@ class Session:
             replay=replay,
             options=fetch_options,
         )
-        return self._deliver(request)
+        return self._deliver(request, self._deadline(timeout))
 
     async def resend(self, request: Request) -> Response:
         """Send a request that an error gave back (``error.request``), if it is still its owner who is signed in.
@@ -217,7 +220,7 @@ class Session:
             IdentityChangedError, SignedOutError: it is not.
             FreshfetchError: as ``fetch`` does.
         """
-        return await self._deliver(self._intake.again(request))
+        return await self._deliver(self._intake.again(request), self._deadline(request.timeout))
 
     async def refresh(self) -> None:
         """Renew the access token now; still only one refresh at a time.
@@ -287,7 +290,10 @@ class Session:
         await self.close()
 
     async def close(self) -> None:
-        """Stop everything. Requests that wait are told SessionClosedError; tokens stay where they are."""
+        """Stop everything. Requests that wait are told SessionClosedError; tokens stay where they are.
+
+        A refresh that has been sent is waited for, up to its time limit: the server may have rotated.
+        """
         self._closed = True
         while self._unsubscribe:
             self._unsubscribe.pop()()
@@ -295,14 +301,20 @@ class Session:
             self._beating.cancel()
             await asyncio.wait({self._beating})
             self._beating = None
+        self._queue.fail(_closed_error)
         await self._refresher.close()
         self._queue.fail(_closed_error)
 
     # -- parts --
 
-    async def _deliver(self, request: Request) -> Response:
+    async def _deliver(self, request: Request, deadline: float | None) -> Response:
         self._check_open()
-        return await self._delivery.deliver(request)
+        return await self._delivery.deliver(request, deadline)
+
+    @staticmethod
+    def _deadline(timeout: float | None) -> float | None:
+        """Return the loop's time at which a request made now is given up."""
+        return None if timeout is None else asyncio.get_running_loop().time() + timeout
 
     def _check_open(self) -> None:
         if self._closed:

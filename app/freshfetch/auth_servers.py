@@ -76,7 +76,8 @@ class JsonAuthServer:
         """Read the answer to a sign-in or a refresh."""
         answer = await _json_object(response)
         if response.ok:
-            return _tokens(answer) or Refusal(kind="retryable", status=response.status, error="unusable_answer")
+            # It says that it granted something: the refresh token may be spent.
+            return _tokens(answer) or Refusal(kind="ambiguous", status=response.status, error="unusable_answer")
         error = _error_code(answer, secrets)
         return Refusal(
             kind=self._kind(response.status, error),

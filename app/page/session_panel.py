@@ -17,15 +17,13 @@ class SessionPanel:
     def __init__(self) -> None:
         self._state = find("session-state")
         self._ring = find("token-ring")
-        self._full = 0.0
-        self._left = 0.0
 
     def draw(self, snapshot: Snapshot) -> None:
         """Show a snapshot."""
         self._state.dataset.state = snapshot.state.name.lower().replace("_", "-")
         set_text(self._state, STATES[snapshot.state])
         set_text(find("fact-who"), snapshot.subject or "nobody")
-        self._draw_token(snapshot.expires_in)
+        self._draw_token(snapshot.expires_in, snapshot.lifetime)
         beat = snapshot.next_heartbeat_in if snapshot.subject else None
         set_text(find("fact-heartbeat"), UNKNOWN if beat is None else duration(beat))
         find("fact-retry-row").hidden = snapshot.retry_in <= 0
@@ -33,13 +31,10 @@ class SessionPanel:
         set_text(find("fact-queue"), str(snapshot.queue_size))
         set_text(find("fact-pending"), str(snapshot.queue_pending))
 
-    def _draw_token(self, left: float | None) -> None:
+    def _draw_token(self, left: float | None, lifetime: float | None) -> None:
         """Draw the ring, full when the token was new; an expired one is empty."""
         now = max(0.0, left or 0.0)
-        if now > self._left + 1:
-            self._full = now
-        self._left = now
-        share = now / self._full if self._full else 0.0
+        share = now / lifetime if lifetime else 0.0
         self._ring.setAttribute("stroke-dashoffset", f"{100 - 100 * share:.1f}")
         set_text(find("token-left"), UNKNOWN if left is None else countdown(now))
         set_text(find("fact-token"), UNKNOWN if left is None else duration(now))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import inspect
 import gc
+import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
