@@ -149,3 +149,21 @@ def test_the_refresh_token_is_not_sent_after_a_redirect(ada: Page, server: Serve
     """)
     assert outcome == ["RefreshUnavailableError", "ada"]
     assert server.journal("/api/echo") == []
+
+
+def test_clearing_site_data_while_signed_in_is_a_sign_out_and_no_more(ada: Page, server: Server) -> None:
+    """Storage and IndexedDB are gone, connections closed: signed out; signing in works, fenced in IndexedDB as before."""
+    origin = {"origin": server.url, "storageTypes": "local_storage,indexeddb"}
+    ada.run("await session.refresh()")
+    ada.focus().execute_cdp_cmd("Storage.clearDataForOrigin", origin)
+    assert ada.run('[(await session.fetch("/api/data")).status, session.state.name]') == [401, "SIGNED_OUT"]
+    again = ada.run("""
+        from freshfetch.browser._fence import Fence
+
+        await session.sign_in("ada", "lovelace")
+        await session.refresh()
+        record = json.loads(js.localStorage.getItem("freshfetch:default"))
+        mark = await Fence("freshfetch:default").read()
+        [(await session.fetch("/api/data")).status, mark.present, mark.generation == record["generation"]]
+    """)
+    assert again == [200, True, True]

@@ -64,14 +64,9 @@ class Fence:
 
     async def _transact(self, act: Callable[[Any, Mark], Any]) -> None:
         """Run ``act`` with the object store and the mark found there, in one transaction; wait until it is done."""
-        database = await self._open()
+        transaction = await self._begin()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         problem: list[StorageError] = []
-        try:
-            transaction = database.transaction(_STORE, "readwrite")
-        except JsException:
-            self._database = None
-            raise FenceUnavailableError("IndexedDB closed its database.") from None
         store = transaction.objectStore(_STORE)
         request = store.get(self._key)
 
@@ -96,10 +91,16 @@ class Fence:
         done.add_done_callback(lambda _: [proxy.destroy() for proxy in proxies])
         await asyncio.shield(done)
 
-    async def _open(self) -> Any:
-        if self._database is None:
-            self._database = await _open_database()
-        return self._database
+    async def _begin(self) -> Any:
+        """Begin a transaction; once more with a new connection, since clearing site data closes the old one."""
+        for _ in range(2):
+            if self._database is None:
+                self._database = await _open_database()
+            try:
+                return self._database.transaction(_STORE, "readwrite")
+            except JsException:
+                self._database = None
+        raise FenceUnavailableError("IndexedDB closes its database at once.")
 
 
 class StorageFence:
