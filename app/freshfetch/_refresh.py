@@ -168,9 +168,8 @@ class Refresher:
         self._closed = True
         if self._task is not None:
             task, self._task = self._task, None
-            if (
-                self._phase is not _Phase.WAITING
-            ):  # the server may be rotating: an answer that is thrown away would be the session's end
+            if self._phase is not _Phase.WAITING:
+                # The server may be rotating: to throw its answer away would be the session's end.
                 await asyncio.wait({task}, timeout=self._policy.refresh_timeout)
             task.cancel()
             await asyncio.wait({task})

@@ -152,7 +152,7 @@ def test_the_refresh_token_is_not_sent_after_a_redirect(ada: Page, server: Serve
 
 
 def test_clearing_site_data_while_signed_in_is_a_sign_out_and_no_more(ada: Page, server: Server) -> None:
-    """Storage and IndexedDB are gone, connections closed: signed out; signing in works, fenced in IndexedDB as before."""
+    """Storage and IndexedDB are gone, connections closed: signed out; signing in works, and is fenced as before."""
     origin = {"origin": server.url, "storageTypes": "local_storage,indexeddb"}
     ada.run("await session.refresh()")
     ada.focus().execute_cdp_cmd("Storage.clearDataForOrigin", origin)

@@ -647,3 +647,29 @@ async def test_all_who_waited_are_told_the_same_cause_in_order(world: World) -> 
     assert len({id(result) for result in results}) == 30
     assert [result.request.path for result in results] == [f"/api/data/{n}" for n in range(30)]
     assert tab.seen(RequestAnswered) == []
+
+
+async def test_closing_during_a_refresh_keeps_the_tokens_that_the_server_has_rotated(world: World) -> None:
+    """Closed while the answer is on its way: who waits is told at once, and the new tokens are stored all the same."""
+    tab = await world.signed_in_tab()
+    await world.expire()
+    before = world.record().refresh_token
+    tab.wire.delay = 2.0
+    call = asyncio.create_task(tab.session.fetch("/api/data"))
+    await until(lambda: tab.seen(RefreshStarted))
+    await tab.session.close()
+    assert isinstance((await outcomes(call))[0], SessionClosedError)
+    assert world.record().refresh_token != before
+    assert (await world.tab().session.fetch("/api/data")).ok
+
+
+async def test_a_timeout_counts_from_the_call(world: World) -> None:
+    """A request that is made now and awaited three seconds later has three seconds less."""
+    tab = await world.signed_in_tab()
+    await world.fault("/api/data", "stall")
+    asked = tab.session.fetch("/api/data", timeout=5)
+    await asyncio.sleep(3)
+    began = seconds_since_start()
+    with pytest.raises(RequestTimeoutError):
+        await asked
+    assert seconds_since_start() - began == pytest.approx(2)

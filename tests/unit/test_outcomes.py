@@ -23,6 +23,7 @@ from freshfetch import (
     Response,
     RetryPolicy,
     SessionExpired,
+    SessionExpiredError,
     State,
 )
 from tests.unit.conftest import Tab, World, eager_retry, seconds_since_start
@@ -343,3 +344,13 @@ async def test_the_servers_words_are_shown_without_what_they_were_sent() -> None
         refusal = await JsonAuthServer().read(answer, secrets=(secret,))
         assert secret[3:11] not in repr(refusal)
         assert secret[:9] not in repr(refusal)
+
+
+async def test_an_unusable_success_may_have_spent_the_refresh_token(world: World) -> None:
+    """A 200 without tokens, then a refusal: the session ends with the reason that an answer was lost."""
+    tab = await world.signed_in_tab(retry=eager_retry())
+    await world.expire()
+    await world.fault(REFRESH, "body", body="<html>", times=1)
+    with pytest.raises(SessionExpiredError) as ending:
+        await tab.session.fetch("/api/data")
+    assert ending.value.reason == "rotation_ambiguous"
