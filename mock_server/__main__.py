@@ -207,7 +207,7 @@ def _directory(value: str) -> Path:
 
 def _mount(value: str) -> tuple[str, Path]:
     name, _, path = value.partition("=")
-    if not name or "/" in name or not Path(path).exists():
+    if not name or "/" in name or not path or not Path(path).exists():
         raise argparse.ArgumentTypeError(f"{value} is not NAME=PATH with a path that exists")
     return name, Path(path)
 

@@ -135,6 +135,7 @@ class Delivery:
         if self._queue.passes():
             return await self._queue.turn(request.number)
         self._tell(RequestHeld, request)
+        self._refresher.wake()  # another tab may have renewed meanwhile, and its hint been lost
         limit = self._rules.max_wait if request.timeout is None else None
         try:
             async with asyncio.timeout(limit):
@@ -145,8 +146,7 @@ class Delivery:
     def _refresh_first(self, record: SessionRecord) -> bool:
         """Start a refresh if the token is over its time, or nearly; tell whether the request waits for it."""
         left = self._records.seconds_left(record)
-        renewable = record.refresh_token is not None or record.refused is not None
-        if left is None or not renewable:
+        if left is None or not record.renewable:
             return False
         if left <= 0:
             self._refresher.start(record, "expiring")
@@ -163,8 +163,7 @@ class Delivery:
         current = self._records.load()
         if current is not None and current.access_token == record.access_token:
             now = asyncio.get_running_loop().time()
-            renewable = record.refresh_token is not None or record.refused is not None
-            if not renewable or self._cool_down.forbids_refresh(record.access_token, now):
+            if not record.renewable or self._cool_down.forbids_refresh(record.access_token, now):
                 return False
             self._refresher.start(record, "refused")
         if request.replay is False:
@@ -183,7 +182,9 @@ class Delivery:
             self._heartbeat.lost()
             raise
         self._status.note(reachable=True)
-        expired = self._rules.is_expired_token(response)
+        # Redirected to a foreign host, a 401 is that host's word and says nothing about our token.
+        ours = self._transport.resolve(response.url).origin in self._rules.origins
+        expired = ours and self._rules.is_expired_token(response)
         self._tell(RequestAnswered, request, status=response.status, refused=expired)
         return response, expired
 

@@ -73,6 +73,7 @@ class Heartbeat:
         self._wait = FIRST_DELAY
         self._since: tuple[float, float] | None = None
         self._misses = 0
+        self._asking = False
 
     @property
     def next_in(self) -> float | None:
@@ -86,7 +87,7 @@ class Heartbeat:
 
     def lost(self) -> None:
         """Note that the server could not be reached: look for it sooner than the interval says."""
-        if not self._misses:
+        if not self._misses and not self._asking:
             self._look_again()
 
     async def run(self) -> None:
@@ -119,6 +120,7 @@ class Heartbeat:
 
     async def _beat(self, url: str) -> None:
         self._status.announce(HeartbeatSent(at=self._clock.now()))
+        self._asking = True
         try:
             response = await self._ask(url, self._policy.timeout)
         except TransportError as error:
@@ -130,6 +132,8 @@ class Heartbeat:
         else:
             self._status.announce(HeartbeatAnswered(at=self._clock.now(), status=response.status))
             self.proved()
+        finally:
+            self._asking = False
 
     def _look_again(self) -> None:
         self._misses += 1

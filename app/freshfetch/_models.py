@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -10,6 +11,8 @@ from typing import Any
 
 from ._errors import HTTPStatusError
 
+_BEARER = re.compile(r"(?:^|,)\s*bearer\b")  # one of several challenges may be ours (RFC 9110 section 11.6.1)
+_ERROR = re.compile(r"""(?:^|[\s,])error\s*=\s*"?([^",\s]*)""")
 SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """Idempotent methods (RFC 9110 section 9.2.2)."""
 
@@ -21,7 +24,11 @@ class Headers(Mapping[str, str]):
 
     def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         pairs = fields.items() if isinstance(fields, Mapping) else fields
-        self._fields = {str(name).lower(): str(value) for name, value in pairs}
+        self._fields: dict[str, str] = {}
+        for name, value in pairs:
+            lowered = str(name).lower()
+            before = self._fields.get(lowered)  # doubled fields are joined, as fetch does (RFC 9110 section 5.2)
+            self._fields[lowered] = str(value) if before is None else f"{before}, {value}"
 
     def __getitem__(self, name: str) -> str:
         return self._fields[name.lower()]
@@ -171,8 +178,11 @@ def is_expired_token(response: Response) -> bool:
     """
     if response.status != 401:
         return False
-    challenge = response.headers.get("www-authenticate", "").strip().lower()
-    if not challenge:
+    challenges = response.headers.get("www-authenticate", "").strip().lower()
+    if not challenges:
         return True
-    scheme, _, parameters = challenge.partition(" ")
-    return scheme == "bearer" and ("error=" not in parameters or "invalid_token" in parameters)
+    bearer = _BEARER.search(challenges)
+    if bearer is None:
+        return False
+    error = _ERROR.search(challenges, bearer.end())
+    return error is None or error[1] == "invalid_token"

@@ -19,6 +19,7 @@ from ._models import Owner
 SCHEMA = 1
 LONGEST_TOKEN = 16_384
 LONGEST_LIFETIME = 100 * 365 * 86_400.0
+LATEST_INSTANT = 1e12
 _ACCESS_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1, b64token
 _REFRESH_TOKEN = re.compile(r"[\x20-\x7e]+")  # RFC 6749 appendix A.17
 
@@ -80,6 +81,11 @@ class SessionRecord:
     def owner(self) -> Owner:
         """Whose requests carry these tokens."""
         return Owner(self.session_id, self.subject)
+
+    @property
+    def renewable(self) -> bool:
+        """Whether a refresh has a point: there is a refresh token, or one that was given up and ends the session."""
+        return self.refresh_token is not None or self.refused is not None
 
     @property
     def lifetime(self) -> float | None:
@@ -154,6 +160,11 @@ class SessionRecord:
         return cls(**found)
 
 
+def _valid_instant(value: object) -> bool:
+    """Tell whether ``value`` can be an instant: now, by any clock, and the longest lifetime after it."""
+    return type(value) in (int, float) and 0 <= value <= LATEST_INSTANT  # type: ignore[operator]
+
+
 def _plausible(found: dict[str, Any]) -> bool:
     """Check every field of a parsed record: storage is written by whoever can run script in the page."""
     counters = (found["generation"], found["failures"])
@@ -163,8 +174,8 @@ def _plausible(found: dict[str, Any]) -> bool:
     return (
         all(type(value) is int and 0 <= value < 2**53 for value in counters)
         and all(isinstance(value, str) and 0 < len(value) <= LONGEST_TOKEN for value in texts)
-        and all(valid_seconds(value) for value in instants)
-        and all(value is None or valid_seconds(value) for value in maybe_instants)
+        and all(_valid_instant(value) for value in instants)
+        and all(value is None or _valid_instant(value) for value in maybe_instants)
         and valid_access_token(found["access_token"])
         and (found["refresh_token"] is None or valid_refresh_token(found["refresh_token"]))
         and isinstance(found["unanswered"], bool)

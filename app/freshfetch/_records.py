@@ -21,7 +21,8 @@ class _Unsaved:
     """What the store should hold and does not."""
 
     record: SessionRecord | None
-    generation: int
+    base: int
+    """The store's generation when it refused. Once the store has moved on, its word counts again."""
 
 
 class Records:
@@ -44,7 +45,7 @@ class Records:
         """Return the record, None when nobody is signed in. Never raises."""
         stored = self._load_stored()
         unsaved = self._unsaved
-        if unsaved is None or (stored is not None and stored.generation > unsaved.generation):
+        if unsaved is None or (stored is not None and stored.generation > unsaved.base):
             return stored
         return unsaved.record
 
@@ -54,8 +55,11 @@ class Records:
             generation = await self._store.make_current()
         except StorageError as error:
             self._tell(error)
-            generation = 0
-        return generation if self._unsaved is None else max(generation, self._unsaved.generation)
+            stored = self._load_stored()
+            generation = 0 if stored is None else stored.generation
+        if self._unsaved is not None and generation > self._unsaved.base:
+            self._unsaved = None
+        return generation
 
     async def commit(self, record: SessionRecord | None, *, expected: int) -> bool:
         """Write the record if nothing was committed since ``expected`` was read.
@@ -64,12 +68,10 @@ class Records:
         a session that was ended stays ended.
         """
         try:
-            if self._unsaved is not None and self._unsaved.generation == expected:
-                expected = await self._store.make_current()  # the store never heard of what is only remembered
             written = await self._store.commit(record, expected=expected)
         except StorageError as error:
             self._tell(error)
-            self._unsaved = _Unsaved(record, expected + 1 if record is None else record.generation)
+            self._unsaved = _Unsaved(record, expected)
             return True
         if written:
             self._unsaved = None

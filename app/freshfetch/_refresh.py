@@ -135,10 +135,13 @@ class Refresher:
                 self._queue.hold()
         return self._task
 
-    async def refresh(self, record: SessionRecord) -> None:
-        """Renew the tokens though they still work, and wait for the outcome."""
+    async def refresh(self, record: SessionRecord, longest: float) -> None:
+        """Renew the tokens though they still work, and wait for the outcome, ``longest`` seconds at most."""
         refreshing = self.start(record, "forced")
-        await asyncio.wait({refreshing})
+        await asyncio.wait({refreshing}, timeout=longest)
+        if not refreshing.done():
+            message = "The access token could not be renewed in time; it is tried further. Nobody was signed out."
+            raise RefreshUnavailableError(message, retry_in=self.retry_in)
         if not refreshing.cancelled():
             refreshing.result()
         elif self._closed:
@@ -186,12 +189,22 @@ class Refresher:
             self._finish()
             self._open_queue(error)
             raise
+        except Exception as error:  # noqa: BLE001 - a port that raises what it should not must not stop the session
+            self._finish()
+            self._report(error)
+            unavailable = RefreshUnavailableError(f"The refresh broke down ({type(error).__name__}); see the console.")
+            self._open_queue(unavailable)
+            raise unavailable from None
         else:
             self._finish()
             self._queue.release()
             return renewed
         finally:
             patience.cancel()
+
+    def _report(self, error: Exception) -> None:
+        context = {"message": "A port of a freshfetch session raised", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
 
     def _finish(self) -> None:
         self._task = None
@@ -212,7 +225,7 @@ class Refresher:
             if current is not None and self._still_works(current):
                 message = "The token could not be renewed for now; the one there is still works."
                 raise RefreshUnavailableError(message, retry_in=outcome.seconds)
-            await self._schedule.wait(outcome.seconds, current)
+            await self._schedule.wait(outcome.seconds, current, self._changed)
 
     async def _attempt(self) -> SessionRecord | _Wait:
         """Make one attempt under the lock."""

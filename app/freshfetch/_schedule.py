@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ._retry import nap_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._ports import Clock
     from ._record import SessionRecord
     from ._retry import RetryPolicy
@@ -46,18 +49,17 @@ class Schedule:
         self._came_back.clear()
         self._due = 0.0
 
-    async def wait(self, seconds: float, record: SessionRecord | None) -> None:
-        """Wait that long, by whichever clock says so first, or until the network comes back."""
+    async def wait(self, seconds: float, record: SessionRecord | None, changed: Callable[[], bool]) -> None:
+        """Wait that long, by whichever clock says so first, or until the network comes back or ``changed`` says so."""
         loop = asyncio.get_running_loop()
         self._due, due = loop.time() + seconds, self._clock.now() + seconds
         try:
             while (rest := min(self._due - loop.time(), due - self._clock.now())) > 0:
-                try:
+                if self._came_back.is_set() or changed():
+                    return
+                with suppress(TimeoutError):
                     async with asyncio.timeout(nap_for(rest)):
                         await self._came_back.wait()
-                except TimeoutError:
-                    continue
-                return
             self._waited_for = 0.0 if record is None else record.not_before
         finally:
             self._due = 0.0

@@ -19,6 +19,7 @@ from ._errors import (
     InvalidCredentialsError,
     RequestTimeoutError,
     SessionClosedError,
+    StorageError,
     TransportError,
 )
 from ._events import RevocationFailed, State
@@ -34,6 +35,9 @@ from ._records import Records
 from ._refresh import Refresher
 from ._retry import RetryPolicy
 from ._status import Status
+
+LARGEST_CONTENTION = 100
+"""Commits of other tabs that a sign-in or sign-out may lose against before it gives up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +96,7 @@ class Session:
         self._auth_server = auth_server
         self._ports = ports
         self._retry = retry
+        self._max_wait = queue.max_wait
         self._closed = False
         self._listeners = Listeners()
         self._status = Status(self._listeners, clock)
@@ -153,7 +158,7 @@ class Session:
             subject=self.subject,
             expires_in=None if record is None else self._records.seconds_left(record),
             lifetime=None if record is None else record.lifetime,
-            next_heartbeat_in=self._heartbeat.next_in,
+            next_heartbeat_in=None if record is None else self._heartbeat.next_in,
             retry_in=self._refresher.retry_in,
             queue_size=self._queue.size,
             queue_pending=self._queue.pending,
@@ -233,7 +238,7 @@ class Session:
         record = self._identity.look()
         if record is None:
             raise self._identity.nobody()
-        await self._refresher.refresh(record)
+        await self._refresher.refresh(record, self._max_wait)
 
     # -- signing in and out --
 
@@ -264,8 +269,13 @@ class Session:
 
         Works without a network; listeners then hear ``RevocationFailed``, since the refresh token lives on.
         """
-        record = self._records.load()
-        await self._replace(lambda _: None)
+        record = None
+
+        def end(_: int) -> None:
+            nonlocal record
+            record = self._records.load()  # the last one: its refresh token is to be revoked
+
+        await self._replace(end)
         self._ports.channel.publish(Hint("signed_out"))
         self._status.note(expired=None)
         self._identity.look(elsewhere=False)
@@ -277,6 +287,8 @@ class Session:
     async def __aenter__(self) -> Self:
         """Start heartbeats, and listen for other tabs and for the person's coming back."""
         self._check_open()
+        if self._beating is not None:
+            raise ConfigurationError("This session runs already: enter it once, and share it.")
         self._unsubscribe = [
             self._ports.channel.subscribe(self._identity.hear),
             self._ports.presence.subscribe(self._on_return),
@@ -330,10 +342,11 @@ class Session:
 
     async def _replace(self, make: Callable[[int], SessionRecord | None]) -> None:
         """Write a record whatever is stored. Needs no lock: whoever commits with an older generation loses."""
-        while True:
+        for _ in range(LARGEST_CONTENTION):
             generation = await self._records.make_current()
             if await self._records.commit(make(generation + 1), expected=generation):
                 return
+        raise StorageError("The token store refuses every commit: something else keeps writing it.")
 
     async def _ask_auth_server(self, request: Request, *, secrets: tuple[str, ...]) -> Tokens | Refusal:
         try:
@@ -372,6 +385,8 @@ def _closed_error() -> FreshfetchError:
 
 
 def _sign_in_error(refusal: Refusal) -> FreshfetchError:
+    if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR or refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return TransportError(f"The auth server cannot sign anybody in for now (status {refusal.status}).")
     if refusal.error == "invalid_credentials" or (refusal.status == HTTPStatus.UNAUTHORIZED and not refusal.error):
         return InvalidCredentialsError("User name or password is wrong.", status=refusal.status, error=refusal.error)
     words = f": {refusal.description}" if refusal.description else ""

@@ -26,6 +26,7 @@ _OPTIONS = MappingProxyType({"redirect": "error", "credentials": "omit", "cache"
 _MISCONFIGURED = frozenset(
     {"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope"}
 )
+_PASSING = frozenset({408, 425, 429})  # say "later", whatever words come with them
 _ERROR_CODE = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 _LEAK = 8  # so many characters of a token in a row are too many
 
@@ -103,6 +104,8 @@ class JsonAuthServer:
         )
 
     def _kind(self, status: int, error: str) -> str:
+        if status in _PASSING:
+            return "retryable"
         if 400 <= status < 500 and (error in self._terminal_errors or status in self._terminal_statuses):
             return "terminal"
         if 400 <= status < 500 and error in _MISCONFIGURED:

@@ -99,6 +99,8 @@ class Shell:
             self._sign_in.show(self._kept())
         else:
             self._show_notes(self._session.subject)
+            if not self._sign_in.pressed:
+                self._sign_in.hide()
         self._draw()
         find("boot").hidden = True
         js.document.documentElement.dataset.ready = "true"

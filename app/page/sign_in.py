@@ -33,9 +33,14 @@ class SignIn:
         listen(self._form, "input", lambda _: self._complain(""))
         listen(find("ask-later"), "click", lambda _: self._dialog.close())
 
+    @property
+    def pressed(self) -> bool:
+        """Whether somebody asked to be signed in before Python was there."""
+        return bool(self._form.hasAttribute("data-pressed"))
+
     def start(self) -> None:
         """Do what was asked for before Python was there."""
-        if self._form.hasAttribute("data-pressed"):
+        if self.pressed:
             self._on_submit(None)
 
     def show(self, why: str = "") -> None:

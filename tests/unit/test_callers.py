@@ -15,6 +15,7 @@ from freshfetch import (
     Body,
     ConfigurationError,
     FreshfetchError,
+    Headers,
     HTTPStatusError,
     InvalidRequestError,
     NotReplayableError,
@@ -29,6 +30,7 @@ from freshfetch import (
     SessionExpiredError,
     State,
     TransportError,
+    is_expired_token,
 )
 from freshfetch.memory import ASGITransport
 from tests.unit.conftest import Tab, Wire, World, outcomes, seconds_since_start, until
@@ -673,3 +675,28 @@ async def test_a_timeout_counts_from_the_call(world: World) -> None:
     with pytest.raises(RequestTimeoutError):
         await asked
     assert seconds_since_start() - began == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    "challenge, expired",
+    [
+        ('Basic realm="x", Bearer error="invalid_token"', True),
+        ("Negotiate, Bearer", True),
+        ('Bearer realm="a", error="insufficient_scope", error_description="not an invalid_token"', False),
+        ('Bearer error = "invalid_token"', True),
+        ("Basic realm=x", False),
+    ],
+)
+def test_one_of_several_challenges_may_be_ours(challenge: str, *, expired: bool) -> None:
+    """Browsers join header lines with commas: the Bearer challenge counts wherever it stands."""
+
+    async def nothing() -> bytes:
+        return b""
+
+    response = Response(status=401, url="", headers=Headers({"WWW-Authenticate": challenge}), read=nothing)
+    assert is_expired_token(response) is expired
+
+
+def test_doubled_header_fields_are_joined() -> None:
+    """As fetch does."""
+    assert Headers([("accept", "a"), ("Accept", "b")])["accept"] == "a, b"

@@ -53,7 +53,11 @@ async def _acquire(name: str, timeout: float) -> Callable[[], None] | None:
 
     proxy = create_proxy(on_grant)
     options = to_js({"signal": gone.signal}, dict_converter=js.Object.fromEntries)
-    request = asyncio.ensure_future(js.navigator.locks.request(name, options, proxy))
+    try:
+        request = asyncio.ensure_future(js.navigator.locks.request(name, options, proxy))
+    except (JsException, AttributeError):
+        proxy.destroy()
+        raise
 
     def finish(done: asyncio.Future[Any]) -> None:
         proxy.destroy()

@@ -90,7 +90,8 @@ class WebTokenStore:
             ahead = Mark(record.generation, present=True)
             return ahead.generation if await fence.advance(mark.generation, ahead, _nothing) else mark.generation
         if record is not None and not mark.present:
-            self._write(None)  # signed out: what is left must not come back to life
+            # Signed out: what is left must not come back to life.
+            await fence.advance(mark.generation, mark, lambda: self._write(None))
         elif record is not None and record.generation < mark.generation:
             await fence.advance(mark.generation, mark, lambda: self._write(replace(record, generation=mark.generation)))
         elif record is None and mark.present:

@@ -41,9 +41,13 @@ class FetchTransport:
         """Send the request."""
         gone = js.AbortController.new()
         try:
-            response = await js.fetch(request.target.url, _options(request, gone.signal))
+            asked = js.Request.new(request.target.url, _options(request, gone.signal))
         except JsException as error:
-            if "signal" in request.options and request.options["signal"].aborted:
+            raise InvalidRequestError(f"The browser takes this for no request ({_name(error)}).") from None
+        try:
+            response = await js.fetch(asked)
+        except JsException as error:
+            if (signal := request.options.get("signal")) is not None and signal.aborted:
                 raise RequestAbortedError("The request was aborted by its AbortSignal.") from None
             raise TransportError(f"No answer from the server ({_name(error)}).") from None
         except BaseException:
@@ -68,8 +72,8 @@ def _base() -> str:
 def _options(request: Request, signal: Any) -> Any:
     options: dict[str, Any] = {**request.options, "method": request.method, "headers": dict(request.headers)}
     options["signal"] = signal
-    if "signal" in request.options:
-        options["signal"] = js.AbortSignal.any(to_js([signal, request.options["signal"]]))
+    if (callers := request.options.get("signal")) is not None:
+        options["signal"] = js.AbortSignal.any(to_js([signal, callers]))
     if request.body is not None:
         options["body"] = request.body.content
         if not request.body.replayable:
