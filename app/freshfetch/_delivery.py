@@ -135,7 +135,7 @@ class Delivery:
         if self._queue.passes():
             return await self._queue.turn(request.number)
         self._tell(RequestHeld, request)
-        self._refresher.wake()  # another tab may have renewed meanwhile, and its hint been lost
+        self._refresher.catch_up()
         limit = self._rules.max_wait if request.timeout is None else None
         try:
             async with asyncio.timeout(limit):

@@ -46,23 +46,32 @@ class Identity:
         self.owner: Owner | None = None
         """Whose requests carry the stored tokens; None when nobody is signed in."""
         self._last: Owner | None = None
+        self._in_doubt: asyncio.TimerHandle | None = None
 
     @property
     def asker(self) -> Owner | None:
         """Whose request it is that is made now: also of one whose session has expired, and who will be back."""
-        return self._last if self.owner is None and self._status.expired is not None else self.owner
+        gone = self.owner is None and (self._status.expired is not None or self._in_doubt is not None)
+        return self._last if gone else self.owner
 
     def look(self, *, elsewhere: bool = True) -> SessionRecord | None:
-        """Load the record and take note of whose it is. ``elsewhere``: a change is another tab's doing."""
+        """Load the record and take note of whose it is. ``elsewhere``: a change is another tab's doing.
+
+        A record that is gone may be a sign-out or an expiry. If the other tab's word is still on its way,
+        nobody is told anything for ``WORD_DELAY`` seconds.
+        """
         record = self._records.load()
         before, self.owner = self.owner, None if record is None else record.owner
         if self.owner == before:
             return record
-        if record is None:
-            self._left(elsewhere=elsewhere)
+        if record is not None:
+            self._entered(record, elsewhere=elsewhere)
+            self._changed()
+        elif elsewhere and self._status.expired is None and (loop := _running_loop()) is not None:
+            self._left_at = self._clock.now()
+            self._in_doubt = loop.call_later(WORD_DELAY, self._left)
         else:
-            self._entered(record, before, elsewhere=elsewhere)
-        self._changed()
+            self._left(elsewhere=elsewhere)
         return record
 
     def hear(self, hint: Hint) -> None:
@@ -74,6 +83,8 @@ class Identity:
             self._status.note(expired=reason)
             self._status.announce(SessionExpired(at=self._clock.now(), reason=reason))
         self.look()
+        if self._in_doubt is not None and hint.kind in ("signed_out", "expired"):
+            self._left()
         self._changed()
 
     def record_for(self, request: Request) -> SessionRecord:
@@ -97,28 +108,28 @@ class Identity:
             return SessionExpiredError(self._status.expired)
         return SignedOutError("Nobody is signed in any more; the request was not sent.")
 
-    def _left(self, *, elsewhere: bool) -> None:
+    def _left(self, *, elsewhere: bool = True) -> None:
+        """Tell everybody that nobody is signed in any more, and why."""
+        self._stop_doubting()
         self._left_at = self._clock.now()
         self._status.note(signed_in=False)
         self._queue.fail(self.nobody)
-        if self._status.expired is not None:
-            return
-        if elsewhere and (loop := _running_loop()) is not None:
-            # What looks like a sign-out may be an expiry: the other tab's word is still on its way.
-            loop.call_later(WORD_DELAY, self._announce_sign_out, self._left_at)
-        else:
+        if self._status.expired is None:
             self._status.announce(SignedOut(at=self._left_at, elsewhere=elsewhere))
+        self._changed()
 
-    def _announce_sign_out(self, left_at: float) -> None:
-        if self.owner is None and self._status.expired is None and self._left_at == left_at:
-            self._status.announce(SignedOut(at=left_at, elsewhere=True))
-
-    def _entered(self, record: SessionRecord, before: Owner | None, *, elsewhere: bool) -> None:
-        self._last = record.owner
+    def _entered(self, record: SessionRecord, *, elsewhere: bool) -> None:
+        self._stop_doubting()
+        before, self._last = self._last, record.owner
         self._status.note(signed_in=True, expired=None)
         if before is not None and before.subject != record.subject:
             self._queue.fail(_other_person)
         self._status.announce(SignedIn(at=self._clock.now(), subject=record.subject, elsewhere=elsewhere))
+
+    def _stop_doubting(self) -> None:
+        if self._in_doubt is not None:
+            self._in_doubt.cancel()
+            self._in_doubt = None
 
     def _was_signed_in(self) -> bool:
         """Tell whether a session ended here just now, or is about to: the store can be ahead of the hint."""

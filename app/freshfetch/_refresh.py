@@ -156,6 +156,13 @@ class Refresher:
         if self._task is not None and self._phase is not _Phase.SETTLING and self._changed():
             self._abandon(self._task)
 
+    def catch_up(self) -> None:
+        """Adopt what another tab has stored meanwhile, whose hint may have been lost."""
+        if self._task is not None and self._phase is not _Phase.SETTLING:
+            record = self._records.load()
+            if record is not None and record.access_token != self._failed:
+                self._abandon(self._task)
+
     def _abandon(self, task: asyncio.Task[SessionRecord]) -> None:
         """Stop a refresh that has become pointless: other tokens are stored, or none. Nobody waits for it longer."""
         self._task = None

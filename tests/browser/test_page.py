@@ -109,6 +109,7 @@ def test_a_reload_keeps_the_person_and_the_unsaved_text(page: NotesPage) -> None
     page.open()
     page.wait_for_note("kept by the server")
     assert page.find("#note-text").get_attribute("value") == "not added yet"
+    assert not page.find("#sign-in-view").is_displayed()
 
 
 def test_an_edit_and_a_deletion_reach_the_server(page: NotesPage) -> None:
@@ -204,6 +205,7 @@ def test_two_tabs_share_the_session_and_one_refresh(open_page: OpenPage, server:
     server.settings(grace=0)
     first, second = open_page().sign_in(), open_page()
     second.until(lambda: second.seen("#who") == "ada", "ada in the second window")
+    assert not second.find("#sign-in-view").is_displayed()
     server.expire()
     server.forget_journal()
     first.add_note("from the first")

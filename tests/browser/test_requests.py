@@ -156,7 +156,13 @@ def test_clearing_site_data_while_signed_in_is_a_sign_out_and_no_more(ada: Page,
     origin = {"origin": server.url, "storageTypes": "local_storage,indexeddb"}
     ada.run("await session.refresh()")
     ada.focus().execute_cdp_cmd("Storage.clearDataForOrigin", origin)
-    assert ada.run('[(await session.fetch("/api/data")).status, session.state.name]') == [401, "SIGNED_OUT"]
+    out = ada.run("""
+        await asyncio.gather(session.fetch("/api/data"), return_exceptions=True)
+        while session.state is not freshfetch.State.SIGNED_OUT:
+            await asyncio.sleep(0.02)
+        (await session.fetch("/api/data")).status
+    """)
+    assert out == 401
     again = ada.run("""
         from freshfetch.browser._fence import Fence
 

@@ -22,6 +22,7 @@ from freshfetch import (
     SignedOut,
     SignedOutError,
     State,
+    StateChanged,
     TransportError,
 )
 from freshfetch.memory import MemoryTokenStore
@@ -468,3 +469,26 @@ async def test_signing_in_and_out_at_any_moment_never_mixes_people_up(world: Wor
             assert isinstance(result, IdentityChangedError) or result.status == 201
         assert world.server.notes.of("grace") == []
         await tab.session.sign_out()
+
+
+async def test_an_expiry_elsewhere_is_never_taken_for_a_sign_out(world: World) -> None:
+    """The record is gone before the other tab's word comes: state, events and callers here know of an expiry only."""
+    first, second = await world.signed_in_tab(retry=eager_retry()), world.tab(retry=eager_retry())
+    await second.session.__aenter__()
+    await world.fault("/api/auth/refresh", "status", status=503, times=1)
+    await asyncio.sleep(1801)
+    held = asyncio.create_task(second.session.fetch("/api/data"))
+    await until(lambda: second.session.snapshot().retry_in > 0)
+    generation = await world.store.make_current()
+    await world.store.commit(None, expected=generation)
+    late = asyncio.create_task(second.session.fetch("/api/data"))
+    await asyncio.sleep(0.1)
+    world.channel.publish(Hint("expired", "invalid_grant"))
+    results = await outcomes(held)
+    assert isinstance(results[0], SessionExpiredError)
+    await outcomes(late)
+    assert second.seen(SignedOut) == []
+    assert len(second.seen(SessionExpired)) == 1
+    assert [event.new for event in second.seen(StateChanged)][-1] is State.SIGN_IN_REQUIRED
+    assert State.SIGNED_OUT not in [event.new for event in second.seen(StateChanged)]
+    del first

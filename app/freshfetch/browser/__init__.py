@@ -1,8 +1,9 @@
 """freshfetch in a browser: the real ports, and ``connect`` to put a session together.
 
-The only place of the library that imports ``js``. Where a browser refuses one of the real things (storage
-blocked, no Web Locks, no BroadcastChannel), the session goes on without it and says so by ``StorageFailed``
-or ``session.snapshot().storage_problem``; nothing here raises when the page starts.
+The only place of the library that imports ``js``. Where a browser refuses storage, the session goes on in memory
+and says so by ``StorageFailed`` and ``session.snapshot().storage_problem``. Without Web Locks, IndexedDB or
+BroadcastChannel it works as before in its own tab, and is no longer sound between tabs. Nothing here raises
+when the page starts.
 """
 
 from __future__ import annotations
