@@ -173,3 +173,12 @@ def test_clearing_site_data_while_signed_in_is_a_sign_out_and_no_more(ada: Page,
         [(await session.fetch("/api/data")).status, mark.present, mark.generation == record["generation"]]
     """)
     assert again == [200, True, True]
+
+
+def test_a_browser_whose_indexeddb_never_answers_holds_nothing_up(page: Page, server: Server) -> None:
+    """Opening the database takes for ever: signing in, a refresh and signing out work without it."""
+    page.script("IDBFactory.prototype.open = () => ({})")
+    page.run(SESSION + '    await session.sign_in("ada", "lovelace")')
+    server.expire()
+    assert page.run('[(await session.fetch("/api/data")).status, session.state.name]') == [200, "SIGNED_IN"]
+    assert page.run("await session.sign_out(); session.state.name") == "SIGNED_OUT"

@@ -13,6 +13,8 @@ from pyodide.ffi import JsException, create_proxy, to_js
 
 from .._errors import FreshfetchError, StorageError
 
+LONGEST_OPENING = 3.0
+"""Seconds to wait for the database: some browsers, some day, never answer."""
 _DATABASE = "freshfetch"
 _STORE = "generations"
 
@@ -146,7 +148,9 @@ async def _open_database() -> Any:
         request.result.createObjectStore(_STORE)
 
     def on_success(_event: Any) -> None:
-        if not opened.done():
+        if opened.done():
+            request.result.close()  # too late: nobody waits for it any more
+        else:
             opened.set_result(request.result)
 
     def on_error(event: Any) -> None:
@@ -157,9 +161,12 @@ async def _open_database() -> Any:
     proxies = [create_proxy(callback) for callback in (on_upgrade, on_success, on_error)]
     request.onupgradeneeded, request.onsuccess, request.onerror = proxies
     try:
-        return await opened
+        async with asyncio.timeout(LONGEST_OPENING):
+            return await opened
+    except TimeoutError:
+        raise FenceUnavailableError("This browser does not open its IndexedDB.") from None
     finally:
-        if opened.done() and not opened.cancelled():
+        if not opened.cancelled():  # else the browser may yet call
             for proxy in proxies:
                 proxy.destroy()
 
