@@ -63,6 +63,8 @@ class Identity:
         record = self._records.load()
         before, self.owner = self.owner, None if record is None else record.owner
         if self.owner == before:
+            if self._in_doubt is not None and not elsewhere:
+                self._left(elsewhere=False)  # it was our own doing, seen before the commit had returned
             return record
         if record is not None:
             self._entered(record, elsewhere=elsewhere)

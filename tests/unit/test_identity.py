@@ -492,3 +492,18 @@ async def test_an_expiry_elsewhere_is_never_taken_for_a_sign_out(world: World) -
     assert [event.new for event in second.seen(StateChanged)][-1] is State.SIGN_IN_REQUIRED
     assert State.SIGNED_OUT not in [event.new for event in second.seen(StateChanged)]
     del first
+
+
+async def test_a_sign_out_here_is_not_taken_for_another_tabs(world: World) -> None:
+    """A request sees the record gone before the commit has returned: listeners hear at once, of this tab's doing."""
+    world.store = LaggingStore()
+    tab = await world.signed_in_tab()
+    leaving = asyncio.create_task(tab.session.sign_out())
+    await until(lambda: world.store.load() is None)
+    await outcomes(tab.session.fetch("/api/data"))
+    await leaving
+    await asyncio.sleep(0)
+    assert [event.elsewhere for event in tab.seen(SignedOut)] == [False]
+    assert tab.session.state is State.SIGNED_OUT
+    await asyncio.sleep(1)
+    assert len(tab.seen(SignedOut)) == 1
