@@ -1,8 +1,27 @@
-"""What holds for every test."""
+"""What holds for every test: where it runs, and what it is given."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+from tests.world import World
+
+HERE = Path(__file__).parent
+IN_BROWSER = (HERE / "browser", HERE / "faults" / "browser")
+IN_VIRTUAL_TIME = (HERE / "unit", HERE / "faults")
+
+pytest_plugins = ["tests.browser.fixtures"]
+
+# A slow machine is no failure.
+hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
@@ -12,3 +31,24 @@ def pytest_configure() -> None:
     none, Python before 3.14 makes one, which nobody closes, and the warning hits whichever test runs next.
     """
     asyncio.set_event_loop(None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a browser, so that ``-m "not browser"`` leaves it out, and what runs in virtual time."""
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in IN_BROWSER):
+            item.add_marker(pytest.mark.browser)
+        elif any(item.path.is_relative_to(folder) for folder in IN_VIRTUAL_TIME) and _has_a_loop(item):
+            item.add_marker(pytest.mark.looptime)
+
+
+def _has_a_loop(item: pytest.Item) -> bool:
+    return inspect.iscoroutinefunction(getattr(item, "obj", None))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """Give a world with a strict server: rotation, no grace."""
+    world = World(grace=0.0)
+    yield world
+    await world.close()

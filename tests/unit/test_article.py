@@ -78,7 +78,7 @@ from freshfetch import (
     SessionExpiredError,
     State,
 )
-from tests.unit.conftest import World, eager_retry, parsed, seconds_since_start, until
+from tests.world import World, eager_retry, parsed, seconds_since_start, until
 
 HERE = Path(__file__).parent
 REFRESH = "/api/auth/refresh"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import freshfetch
-from tests.unit.conftest import parsed
+from tests.world import parsed
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "app" / "freshfetch"

@@ -33,7 +33,7 @@ from freshfetch import (
     is_expired_token,
 )
 from freshfetch.memory import ASGITransport
-from tests.unit.conftest import Tab, Wire, World, outcomes, seconds_since_start, until
+from tests.world import Tab, Wire, World, outcomes, seconds_since_start, until
 
 
 async def echoed(response: Response) -> Any:

@@ -34,7 +34,7 @@ from freshfetch import (
     StateChanged,
     TokensAdopted,
 )
-from tests.unit.conftest import Tab, World, eager_retry, outcomes, until
+from tests.world import Tab, World, eager_retry, outcomes, until
 
 REFRESHING = (RefreshStarted, RefreshSucceeded, RefreshFailed, SessionExpired, TokensAdopted)
 LEAK = 8

@@ -24,7 +24,7 @@ from freshfetch import (
 )
 from freshfetch._record import LONGEST_LIFETIME
 from freshfetch.memory import MemoryChannel, MemoryTokenStore
-from tests.unit.conftest import START, Person, Wire, World, eager_retry, outcomes, seconds_since_start, until
+from tests.world import START, Person, Wire, World, eager_retry, outcomes, seconds_since_start, until
 
 
 class DeafChannel(MemoryChannel):

@@ -21,7 +21,7 @@ from freshfetch import (
     State,
     StateChanged,
 )
-from tests.unit.conftest import Tab, VirtualClock, World, until
+from tests.world import Tab, VirtualClock, World, until
 
 HEARTBEAT = "/api/heartbeat"
 HOUR = 3600.0

@@ -26,7 +26,7 @@ from freshfetch import (
     TransportError,
 )
 from freshfetch.memory import MemoryTokenStore
-from tests.unit.conftest import Tab, World, eager_retry, outcomes, until
+from tests.world import Tab, World, eager_retry, outcomes, until
 
 
 async def two_tabs(world: World, **settings: Any) -> tuple[Tab, Tab]:

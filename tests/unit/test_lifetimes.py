@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from freshfetch import State
-from tests.unit.conftest import Tab, World, seconds_since_start
+from tests.world import Tab, World, seconds_since_start
 
 HOUR = 3600.0
 

@@ -26,7 +26,7 @@ from freshfetch import (
     SessionExpiredError,
     State,
 )
-from tests.unit.conftest import Tab, World, eager_retry, seconds_since_start
+from tests.world import Tab, World, eager_retry, seconds_since_start
 
 REFRESH = "/api/auth/refresh"
 

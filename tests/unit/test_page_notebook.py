@@ -9,7 +9,7 @@ from typing import Any
 from freshfetch import Request
 from page.drafts import Draft, Drafts
 from page.notebook import TYPING_PAUSE, Note, Notebook, SaveState
-from tests.unit.conftest import Tab, World, eager_retry, until
+from tests.world import Tab, World, eager_retry, until
 
 
 class Shelf:

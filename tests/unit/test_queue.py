@@ -26,7 +26,7 @@ from freshfetch import (
     TransportError,
 )
 from freshfetch._queue import FIRST_WIDTH, PATIENCE, RequestQueue, Turn
-from tests.unit.conftest import Tab, World, outcomes, roomy_queue, seconds_since_start, until
+from tests.world import Tab, World, outcomes, roomy_queue, seconds_since_start, until
 
 
 async def held_tab(world: World, **settings: Any) -> Tab:

@@ -16,7 +16,7 @@ from freshfetch import (
     SessionExpiredError,
     State,
 )
-from tests.unit.conftest import World, eager_retry
+from tests.world import World, eager_retry
 
 
 async def test_a_good_token_is_used_without_any_refresh(world: World) -> None:

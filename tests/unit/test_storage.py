@@ -22,7 +22,7 @@ from freshfetch import (
     Tokens,
 )
 from freshfetch.memory import MemoryTokenStore
-from tests.unit.conftest import START, World, outcomes, until
+from tests.world import START, World, outcomes, until
 
 PATIENCE = 1000
 

@@ -8,7 +8,7 @@ from email.utils import formatdate
 import pytest
 
 from freshfetch import RefreshFailed, RefreshStarted, RefreshSucceeded, RetryPolicy, State
-from tests.unit.conftest import START, Tab, World, eager_retry, outcomes, roomy_queue, seconds_since_start, until
+from tests.world import START, Tab, World, eager_retry, outcomes, roomy_queue, seconds_since_start, until
 
 
 async def open_tabs(world: World, number: int, *, retry: RetryPolicy | None = None) -> list[Tab]:

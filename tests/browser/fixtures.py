@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,15 +20,7 @@ from tests.browser.harness.chromium import GONE, Chromium, Page
 from tests.browser.harness.server import Server
 from tests.browser.harness.site import write_site
 
-HERE = Path(__file__).parent
 CHROMIUM = pytest.StashKey[Chromium]()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a browser, so that ``-m "not browser"`` leaves it out."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.browser)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,15 +5,10 @@ from __future__ import annotations
 import ast
 import asyncio
 import gc
-import inspect
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
-
-import pytest
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
 
 from freshfetch import (
     Body,
@@ -33,20 +28,8 @@ from freshfetch.memory import ASGITransport, MemoryChannel, MemoryLock, MemoryTo
 from mock_server.app import create_app
 from mock_server.settings import Settings
 
-HERE = Path(__file__).parent
 START = 1_800_000_000.0
 Kind = TypeVar("Kind", bound=Event)
-
-# A slow machine is no failure.
-hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.load_profile("patient")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run every test of this folder that has a loop in virtual time."""
-    for item in items:
-        if item.path.is_relative_to(HERE) and inspect.iscoroutinefunction(getattr(item, "obj", None)):
-            item.add_marker(pytest.mark.looptime)
 
 
 class VirtualClock:
@@ -232,14 +215,6 @@ class World:
         await asyncio.sleep(0)
         left = [task for task in asyncio.all_tasks() if "freshfetch" in task.get_name()]
         assert left == [], "a task of the library outlived its session"
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    """Give a world with a strict server: rotation, no grace."""
-    world = World(grace=0.0)
-    yield world
-    await world.close()
 
 
 def eager_retry(**settings: Any) -> RetryPolicy:
