@@ -76,6 +76,8 @@ class Records:
         if written:
             self._unsaved = None
             self._problem = ""
+            if record is not None:
+                self.seconds_left(record)  # the monotonic clock counts from now on, whatever becomes of the other
         return written
 
     def forget(self) -> None:
