@@ -299,12 +299,13 @@ def _false_alarms(journal: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def only_to_allowed_origins(evidence: Evidence) -> list[str]:
     """I4: no credential leaves for an origin outside the allow-list, and none is ever in a URL."""
     allowed = set(evidence.allowed_origins)
+    pieces = _pieces(evidence.secrets)
     found = []
     for departure in evidence.departures:
         origin = origin_of(departure.url)
         if departure.credential and origin not in allowed:
             found.append(f"a credential left for {origin}")
-        if _leaks(departure.url, evidence.secrets) or _leaks(unquote(departure.url), evidence.secrets):
+        if _grams(f"{departure.url} {unquote(departure.url)}") & pieces:
             found.append(f"a URL to {origin} holds a part of a token")
     return found
 
@@ -325,10 +326,6 @@ def silence(evidence: Evidence) -> list[str]:
     """I5: no token, nor eight characters of one, in anything that somebody could read."""
     pieces = _pieces(evidence.secrets)
     return [f"{text.where} holds a part of a token" for text in evidence.texts if _grams(text.text) & pieces]
-
-
-def _leaks(text: str, secrets: Iterable[str]) -> bool:
-    return bool(_grams(text) & _pieces(secrets))
 
 
 def _pieces(secrets: Iterable[str]) -> set[str]:
