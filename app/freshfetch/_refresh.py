@@ -306,7 +306,8 @@ class Refresher:
         renewed = record.renewed(tokens, generation=generation + 1, now=sent_at)
         if not await self._records.commit(renewed, expected=generation):
             return await self._superseded()
-        self._announce(RefreshSucceeded(at=self._clock.now(), expires_in=tokens.expires_in))
+        now = self._clock.now()
+        self._announce(RefreshSucceeded(at=now, expires_in=tokens.expires_in, scope=tokens.scope))
         self._channel.publish(Hint("changed"))
         return renewed
 
