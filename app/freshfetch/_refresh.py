@@ -125,7 +125,8 @@ class Refresher:
             raise SessionClosedError("This session is closed; its tokens are not renewed any more.")
         if self._task is None:
             self._failed, self._reason, self._refused = record.access_token, reason, reason == "refused"
-            self._queue.hold()
+            if not record.failures or not self._still_works(record):  # what failed before is not waited for early
+                self._queue.hold()
             self._task = asyncio.get_running_loop().create_task(self._run(record), name="freshfetch refresh")
             self._task.add_done_callback(_retrieve)
             self._status.note(refreshing=True)
