@@ -54,12 +54,12 @@ B15: test_queue.py::test_held_requests_leave_in_the_order_of_the_calls
 B16: test_article.py::test_while_a_refresh_is_under_way_no_new_request_leaves
 B17: test_tabs.py::test_tabs_that_all_expire_at_once_share_one_refresh
 B18: test_heartbeat.py::test_coming_back_costs_one_check_at_once
-B19: test_outcomes.py::test_a_refresh_whose_answer_stalls_is_given_up_and_tried_again
+B19: ../faults/test_refresh_answers.py::test_01_an_answer_lost_after_rotation_is_asked_for_again_within_the_grace
 B20: test_callers.py::test_the_auth_servers_routes_are_never_intercepted
 B21: test_callers.py::test_another_origin_gets_no_token
 B22: test_queue.py::test_the_oldest_makes_room_and_is_told_so_at_once
 B23: test_heartbeat.py::test_nobody_there_means_no_beat
-B24: test_outcomes.py::test_nothing_but_the_servers_own_word_ends_a_session
+B24: ../faults/test_refresh_answers.py::test_08_nothing_but_the_servers_own_word_ends_a_session
 """
 
 from __future__ import annotations

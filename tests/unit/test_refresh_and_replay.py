@@ -8,15 +8,12 @@ from collections import Counter
 import pytest
 
 from freshfetch import (
-    RefreshFailed,
     RefreshStarted,
     RefreshSucceeded,
     RefreshUnavailableError,
-    SessionExpired,
-    SessionExpiredError,
     State,
 )
-from tests.world import World, eager_retry
+from tests.world import World
 
 
 async def test_a_good_token_is_used_without_any_refresh(world: World) -> None:
@@ -117,17 +114,6 @@ async def test_the_rotated_refresh_token_is_kept(world: World) -> None:
     assert all("reuse_detected" not in entry.effects for entry in world.journal())
 
 
-async def test_an_outage_with_a_working_token_signs_nobody_out(world: World) -> None:
-    """An early refresh that fails for a passing reason leaves the old token in use."""
-    tab = await world.signed_in_tab()
-    await asyncio.sleep(1800 - 20)
-    await world.fault("/api/auth/*", "status", status=503)
-    answer = await tab.session.fetch("/api/data")
-    assert answer.ok
-    assert tab.session.state is State.SIGNED_IN
-    assert tab.seen(RefreshFailed)[0].status == 503
-
-
 async def test_requests_held_during_an_outage_are_answered_after_it(world: World) -> None:
     """With a dead token and the server down for 60 s, requests wait and succeed; nobody is signed out."""
     tab = await world.signed_in_tab()
@@ -150,67 +136,3 @@ async def test_a_request_with_a_time_limit_waits_no_longer_than_that(world: Worl
     assert asyncio.get_running_loop().time() - began == pytest.approx(15)
     assert refusal.value.request is not None
     assert tab.session.state is State.OFFLINE
-
-
-async def test_a_refresh_that_never_answers_delays_a_working_token_by_a_second_only(world: World) -> None:
-    """While the old token works, an early refresh that hangs is not waited for."""
-    tab = await world.signed_in_tab()
-    await asyncio.sleep(1800 - 20)
-    await world.fault("/api/auth/refresh", "stall")
-    began = asyncio.get_running_loop().time()
-    assert (await tab.session.fetch("/api/data")).ok
-    assert asyncio.get_running_loop().time() - began < 2
-
-
-async def test_a_dead_refresh_token_ends_the_session_once_for_everybody(world: World) -> None:
-    """One refresh request, one event, every waiting caller told; the record is gone in all tabs."""
-    tab, other = await world.signed_in_tab(), world.tab()
-    async with other.session:
-        await world.revoke()
-        waiting = [tab.session.fetch(f"/api/data/{n}") for n in range(30)]
-        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-        assert all(isinstance(outcome, SessionExpiredError) for outcome in outcomes)
-        assert world.refreshes() == 1
-        assert [event.reason for event in tab.seen(SessionExpired)] == ["invalid_grant"]
-        assert world.store.load() is None
-        await asyncio.sleep(1)
-        assert other.session.state is State.SIGN_IN_REQUIRED
-        assert len(other.seen(SessionExpired)) == 1
-
-
-async def test_a_dead_refresh_token_does_not_end_a_session_whose_access_token_works(world: World) -> None:
-    """An early refresh refused for good: the access token serves out its time, then the session ends."""
-    tab = await world.signed_in_tab()
-    await asyncio.sleep(1800 - 20)
-    await world.control("revoke", accessTokens=False)
-    assert (await tab.session.fetch("/api/data")).ok
-    assert (await tab.session.fetch("/api/data")).ok
-    assert world.refreshes() == 1
-    await asyncio.sleep(30)
-    with pytest.raises(SessionExpiredError):
-        await tab.session.fetch("/api/data")
-    assert world.refreshes() == 1
-    assert tab.session.state is State.SIGN_IN_REQUIRED
-
-
-async def test_an_answer_lost_after_rotation_is_asked_for_again_within_the_grace(world: World) -> None:
-    """The server rotated but its answer was lost: the same token is presented once more and everything goes on."""
-    tab = await world.signed_in_tab(retry=eager_retry())
-    await world.control("settings", grace=30)
-    await world.expire()
-    await world.fault("/api/auth/refresh", "drop_after", times=1)
-    answers = await asyncio.gather(*(tab.session.fetch(f"/api/data/{n}") for n in range(20)))
-    assert all(answer.ok for answer in answers)
-    assert world.refreshes() == 2
-
-
-async def test_a_lost_answer_on_a_strict_server_is_named_as_the_reason(world: World) -> None:
-    """Where no grace is given, the session ends with reason rotation_ambiguous after two presentations."""
-    tab = await world.signed_in_tab(retry=eager_retry())
-    await world.expire()
-    await world.fault("/api/auth/refresh", "drop_after", times=1)
-    with pytest.raises(SessionExpiredError) as ending:
-        await tab.session.fetch("/api/data")
-    assert ending.value.reason == "rotation_ambiguous"
-    assert world.refreshes() == 2
-    assert ending.value.request is not None
