@@ -113,7 +113,7 @@ class WatchedWorld(World):
             # A call that was still open when the test ended is settled by the close, and seen as it is now.
             seen.calls = tab.calls
             seen.events = tab.told()
-            seen.left = [f"a timer of {name}" for name in _timers()] + [f"{tab.ears} listeners"] * bool(tab.ears)
+            seen.left = [f"a timer of {name}" for name in timers_left()] + [f"{tab.ears} listeners"] * bool(tab.ears)
         evidence.texts += [*said, *self.texts]
         check_all(evidence)
         assert self.complaints == [], "the loop's exception handler was told something"
@@ -536,7 +536,7 @@ def _usable(answer: Mapping[str, Any]) -> bool:
     )
 
 
-def _timers() -> list[str]:
+def timers_left() -> list[str]:
     """Name the timers of the library that are still set."""
     handles = getattr(asyncio.get_running_loop(), "_scheduled", ())
     callbacks = [handle._callback for handle in handles if not handle.cancelled()]

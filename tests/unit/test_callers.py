@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +16,6 @@ from freshfetch import (
     Headers,
     HTTPStatusError,
     InvalidRequestError,
-    NotReplayableError,
     RefreshStarted,
     RefreshSucceeded,
     RefreshUnavailableError,
@@ -29,7 +26,6 @@ from freshfetch import (
     SessionClosedError,
     SessionExpiredError,
     State,
-    TransportError,
     is_expired_token,
 )
 from freshfetch.memory import ASGITransport
@@ -51,44 +47,6 @@ def tokens_sent(tab: Tab) -> list[str | None]:
 # -- what is sent is what was asked --
 
 
-async def test_what_the_caller_changes_afterwards_is_not_sent(world: World) -> None:
-    """Headers, json and bytearray changed right after the call, before it first runs: the request is as asked."""
-    tab = await world.signed_in_tab()
-    headers, content, raw = {"X-Colour": "blue"}, {"text": ["hi"]}, bytearray(b"abc")
-    first = tab.session.fetch("/api/echo", method="POST", headers=headers, json=content)
-    second = tab.session.fetch("/api/echo", method="POST", headers=headers, body=raw)
-    headers["X-Colour"] = "red"
-    content["text"].append("no")
-    raw[:] = b"xyz"
-    seen = [await echoed(await first), await echoed(await second)]
-    assert [each["headers"]["x-colour"] for each in seen] == ["blue", "blue"]
-    assert [each["body"] for each in seen] == ['{"text": ["hi"]}', "abc"]
-
-
-async def test_a_replay_is_the_same_request(world: World) -> None:
-    """A POST answered 401 is replayed once: method, headers and every byte of its body are the same."""
-    tab = await world.signed_in_tab()
-    await world.expire()
-    content = bytes(range(256)) * 100
-    call = tab.session.fetch("/api/echo?q=1", method="POST", headers={"X-Colour": "blue"}, body=content)
-    seen = await echoed(await call)
-    assert seen["bodySha256"] == hashlib.sha256(content).hexdigest()
-    assert seen["headers"]["x-colour"] == "blue"
-    assert world.statuses("/api/echo") == [401, 200]
-    first, second = (request for request in tab.wire.sent if request.path == "/api/echo")
-    assert replace(first, headers=second.headers) == second
-    assert first.headers["authorization"] != second.headers["authorization"]
-
-
-@pytest.mark.parametrize("body", ["grün", b"\x00\xff", bytearray(b"abc"), memoryview(b"abc"), ""])
-async def test_text_and_bytes_of_every_kind_are_sent(world: World, body: Any) -> None:
-    """str, bytes, bytearray and memoryview arrive as they are."""
-    tab = await world.signed_in_tab()
-    expected = body.encode() if isinstance(body, str) else bytes(body)
-    seen = await echoed(await tab.session.fetch("/api/echo", method="POST", body=body))
-    assert seen["bodySha256"] == hashlib.sha256(expected).hexdigest()
-
-
 async def test_json_says_what_it_is_unless_the_caller_does(world: World) -> None:
     """json= sets a Content-Type; the caller's own wins."""
     tab = await world.signed_in_tab()
@@ -97,25 +55,6 @@ async def test_json_says_what_it_is_unless_the_caller_does(world: World) -> None
     other = await echoed(await tab.session.fetch("/api/echo", method="POST", json=[1], headers=own))
     assert usual["headers"]["content-type"] == "application/json"
     assert other["headers"]["content-type"] == "application/x"
-
-
-async def test_the_callers_own_authorization_wins(world: World) -> None:
-    """A request with an Authorization header of its own is sent as it is; its 401 causes no refresh."""
-    tab = await world.signed_in_tab()
-    answer = await tab.session.fetch("/api/data", headers={"AUTHORIZATION": "Bearer mine"})
-    assert answer.status == 401
-    assert tokens_sent(tab) == ["Bearer mine"]
-    assert world.refreshes() == 0
-
-
-async def test_the_callers_own_authorization_passes_when_the_session_is_over(world: World) -> None:
-    """After the session expired, a request with its own Authorization is none of the session's business."""
-    tab = await world.signed_in_tab()
-    await world.revoke()
-    await outcomes(tab.session.fetch("/api/data"))
-    assert tab.session.state is State.SIGN_IN_REQUIRED
-    answer = await tab.session.fetch("/api/data", headers={"Authorization": "Bearer mine"})
-    assert answer.status == 401
 
 
 # -- whom the token is shown --
@@ -219,66 +158,6 @@ def test_the_transport_in_memory_resolves_below_its_base(base: str) -> None:
 # -- what passes through --
 
 
-@pytest.mark.parametrize(
-    "path", ["/api/auth/refresh", "/api/auth/login", "/api/auth/logout", "/api/auth/refresh?x=1#y"]
-)
-async def test_the_auth_servers_routes_are_never_intercepted(world: World, path: str) -> None:
-    """A call to them carries no token, waits for nothing, and its refusal causes no refresh of ours."""
-    tab = await world.signed_in_tab()
-    await asyncio.sleep(1801)
-    await world.fault("/api/auth/refresh", "stall", times=1)
-    held = asyncio.create_task(tab.session.fetch("/api/data", timeout=5))
-    await until(lambda: tab.seen(RefreshStarted))
-    began = seconds_since_start()
-    answer = await tab.session.fetch(path, method="POST", json={"refreshToken": "x", "username": "x", "password": "x"})
-    assert answer.status in (204, 400, 401)
-    assert seconds_since_start() - began < 1
-    assert "authorization" not in tab.wire.sent[-1].headers
-    await outcomes(held)
-
-
-async def test_the_auth_servers_routes_are_open_when_the_session_is_over(world: World) -> None:
-    """After the session expired, a page's own call to the sign-in route goes through."""
-    tab = await world.signed_in_tab()
-    await world.revoke()
-    await outcomes(tab.session.fetch("/api/data"))
-    content = {"username": "ada", "password": "lovelace"}
-    assert (await tab.session.fetch("/api/auth/login", method="POST", json=content)).ok
-
-
-PASSED: dict[str, dict[str, Any]] = {
-    "403": {"status": 403},
-    "insufficient scope": {"status": 403, "headers": {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}},
-    "401 insufficient scope": {"status": 401, "headers": {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}},
-    "401 Basic": {"status": 401, "headers": {"WWW-Authenticate": 'Basic realm="x"'}},
-    "401 DPoP": {"status": 401, "headers": {"WWW-Authenticate": 'DPoP error="invalid_token"'}},
-    "404": {"status": 404, "body": "401 Unauthorized"},
-    "419": {"status": 419},
-    "500": {"status": 500, "body": {"error": "invalid_token"}},
-}
-
-
-@pytest.mark.parametrize("name", PASSED)
-async def test_what_is_no_expired_token_is_the_callers_answer(world: World, name: str) -> None:
-    """The answer is handed over untouched: no refresh, no replay, nobody signed out."""
-    tab = await world.signed_in_tab()
-    await world.fault("/api/data", "status", **PASSED[name])
-    answer = await tab.session.fetch("/api/data")
-    assert answer.status == PASSED[name]["status"]
-    assert len(world.journal()) == 1
-    assert tab.session.state is State.SIGNED_IN
-
-
-async def test_a_refusal_without_a_refresh_token_is_the_callers_answer(world: World) -> None:
-    """A session that was granted no refresh token: its 401 passes through, nobody is signed out."""
-    tab = world.tab()
-    await world.fault("/api/auth/login", "status", status=200, body={"accessToken": "abc", "expiresIn": 100})
-    await tab.session.sign_in("ada", "lovelace")
-    assert (await tab.session.fetch("/api/data")).status == 401
-    assert world.refreshes() == 0
-    assert tab.session.state is State.SIGNED_IN
-
-
 async def test_other_answers_can_be_named_expired(world: World) -> None:
     """With is_expired_token a server's 419 leads to a refresh and a replay; the default no longer applies."""
 
@@ -362,40 +241,6 @@ async def test_arguments_that_make_no_request_are_refused_at_once(world: World, 
 # -- lost answers --
 
 
-@pytest.mark.parametrize(
-    "method, replay, error",
-    [
-        ("POST", None, AmbiguousRequestError),
-        ("PATCH", None, AmbiguousRequestError),
-        ("POST", True, TransportError),
-        ("GET", None, TransportError),
-        ("PUT", None, TransportError),
-        ("DELETE", None, TransportError),
-        ("POST", False, AmbiguousRequestError),
-    ],
-)
-async def test_a_lost_answer_is_named_by_what_a_repeat_would_do(
-    world: World, method: str, replay: Any, error: type[FreshfetchError]
-) -> None:
-    """Sent once and never again by us; the error says whether the caller may, and gives the request back."""
-    tab = await world.signed_in_tab()
-    await world.fault("/api/notes*", "drop_after")
-    with pytest.raises(FreshfetchError) as lost:
-        await tab.session.fetch("/api/notes/n1", method=method, json={"text": "x"}, replay=replay)
-    assert type(lost.value) is error
-    assert lost.value.request is not None
-    assert len(world.journal()) == 1
-
-
-async def test_a_post_that_was_processed_is_never_sent_again(world: World) -> None:
-    """The note was created, the answer lost: there is one note, and the caller knows that it may be there."""
-    tab = await world.signed_in_tab()
-    await world.fault("/api/notes", "drop_after")
-    with pytest.raises(AmbiguousRequestError):
-        await tab.session.fetch("/api/notes", method="POST", json={"text": "x"})
-    assert len(world.server.notes.of("ada")) == 1
-
-
 # -- replay --
 
 
@@ -414,28 +259,6 @@ class StreamWire(Wire):
     def snapshot(self, body: Any) -> Body:
         """Take the iterator as a spent-once body."""
         return Body(b"".join(body), replayable=False)
-
-
-async def test_a_spent_stream_is_not_replayed(world: World) -> None:
-    """A stream answered 401: NotReplayableError, the token is renewed, and calling again with a new stream works."""
-    tab = await world.signed_in_tab(transport=StreamWire(world.app))
-    await world.expire()
-    with pytest.raises(NotReplayableError) as spent:
-        await tab.session.fetch("/api/echo", method="POST", body=iter([b"a", b"b"]))
-    assert spent.value.request is not None
-    seen = await echoed(await tab.session.fetch("/api/echo", method="POST", body=iter([b"a", b"b"])))
-    assert seen["body"] == "ab"
-    assert world.statuses("/api/echo") == [401, 200]
-    assert world.refreshes() == 1
-
-
-async def test_a_stream_that_was_not_sent_yet_may_wait_for_a_refresh(world: World) -> None:
-    """The token is known to be over: the refresh comes first, the stream is sent once, whole."""
-    tab = await world.signed_in_tab(transport=StreamWire(world.app))
-    await asyncio.sleep(1801)
-    seen = await echoed(await tab.session.fetch("/api/echo", method="POST", body=iter([b"a", b"b"])))
-    assert seen["body"] == "ab"
-    assert world.statuses("/api/echo") == [200]
 
 
 async def test_replaying_a_stream_cannot_be_promised(world: World) -> None:

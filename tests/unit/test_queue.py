@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshfetch import (
-    AmbiguousRequestError,
     ConfigurationError,
     FreshfetchError,
     QueueDroppedError,
@@ -23,7 +22,6 @@ from freshfetch import (
     RequestSent,
     RequestTimeoutError,
     SignedOutError,
-    TransportError,
 )
 from freshfetch._queue import FIRST_WIDTH, PATIENCE, RequestQueue, Turn
 from tests.world import Tab, World, outcomes, roomy_queue, seconds_since_start, until
@@ -197,25 +195,6 @@ async def test_a_caller_that_is_cancelled_while_queued_is_never_sent(world: Worl
     assert [type(result).__name__ for result in results].count("CancelledError") == 2
     sent = [entry.path for entry in world.journal() if "data" in entry.path]
     assert sent == [f"/api/data/{n}" for n in (0, 1, 3, 4)]
-    assert tab.session.snapshot().queue_pending == 0
-
-
-async def test_one_failure_at_release_does_not_stop_the_others(world: World) -> None:
-    """Among twenty released requests a 500, a 429 and two drops are each told to their own caller only."""
-    tab = await held_tab(world, queue=roomy_queue(concurrency=2))
-    await world.fault("/api/data/3", "status", status=500)
-    await world.fault("/api/data/5", "status", status=429)
-    await world.fault("/api/data/7", "drop_before")
-    await world.fault("/api/echo", "drop_after")
-    calls = [tab.session.fetch(f"/api/data/{n}") for n in range(20)]
-    calls.append(tab.session.fetch("/api/echo", method="POST", body="x"))
-    tab.wire.most_under_way = 0
-    results = await outcomes(*calls)
-    assert (results[3].status, results[5].status) == (500, 429)
-    assert isinstance(results[7], TransportError)
-    assert isinstance(results[20], AmbiguousRequestError)
-    assert all(results[n].ok for n in range(20) if n not in (3, 5, 7))
-    assert tab.wire.most_under_way <= 2
     assert tab.session.snapshot().queue_pending == 0
 
 

@@ -47,39 +47,6 @@ async def test_an_expiring_token_is_refreshed_before_it_is_used(world: World) ->
     assert all(entry.status == 200 for entry in world.journal())
 
 
-async def test_a_late_refusal_of_the_old_token_causes_no_second_refresh(world: World) -> None:
-    """A 401 that arrives after the tokens were renewed is replayed with the new ones at once."""
-    tab = await world.signed_in_tab()
-    await world.expire()
-    await world.fault("/api/data/slow", "delay", delay=30, times=1)
-    slow = asyncio.create_task(tab.session.fetch("/api/data/slow"))
-    quick = await tab.session.fetch("/api/data/quick")
-    assert quick.ok
-    assert (await slow).ok
-    assert world.refreshes() == 1
-    assert world.statuses("/api/data/slow") == [401, 200]
-
-
-async def test_a_lasting_refusal_causes_one_refresh_and_is_handed_to_the_caller(world: World) -> None:
-    """A route that answers 401 whatever the token: one refresh, one replay, then the 401 is the answer."""
-    tab = await world.signed_in_tab()
-    await world.fault("/api/data/never", "status", status=401, headers={"WWW-Authenticate": "Bearer"})
-    answers = [await tab.session.fetch("/api/data/never") for _ in range(100)]
-    assert {answer.status for answer in answers} == {401}
-    assert world.refreshes() == 1
-    assert tab.session.state is State.SIGNED_IN
-
-
-async def test_after_the_cool_down_a_refusal_may_refresh_again(world: World) -> None:
-    """The cool-down after a fruitless refresh is over at some time, and doubles with each one."""
-    tab = await world.signed_in_tab()
-    await world.fault("/api/data/never", "status", status=401)
-    for _ in range(100):
-        await tab.session.fetch("/api/data/never")
-        await asyncio.sleep(1)
-    assert 2 <= world.refreshes() <= 3
-
-
 async def test_a_refresh_goes_on_when_the_caller_that_started_it_is_cancelled(world: World) -> None:
     """The refresh is shielded from its callers: its tokens are stored though nobody waits for them."""
     tab = await world.signed_in_tab()
