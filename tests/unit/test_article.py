@@ -31,7 +31,7 @@ S26: test_queue.py::test_held_requests_leave_in_the_order_of_the_calls
 S27: ../faults/test_refusals.py::test_18_failures_among_two_hundred_released_requests_touch_nobody_else
 S28: test_article.py::test_what_was_queued_carries_the_new_token
 S29: test_article.py::test_the_articles_own_example_works
-S30: test_queue.py::test_the_oldest_makes_room_and_is_told_so_at_once
+S30: ../faults/test_queue_and_callers.py::test_20_the_oldest_makes_room_and_is_told_so_at_once
 S31: test_queue.py::test_whatever_happens_everyone_is_settled_once_and_the_caps_hold
 S32: test_queue.py::test_the_release_never_exceeds_the_concurrency
 S33: test_queue.py::test_ten_thousand_held_requests_are_all_answered_in_order
@@ -46,7 +46,7 @@ B7: ../faults/test_refusals.py::test_14_a_new_token_that_is_refused_too_is_the_c
 B8: ../faults/test_refusals.py::test_15_what_is_no_expired_token_is_the_callers_answer
 B9: test_article.py::test_the_articles_own_example_works
 B10: ../faults/test_refusals.py::test_16_a_post_that_was_refused_is_replayed_once_and_byte_by_byte
-B11: test_callers.py::test_all_who_waited_are_told_the_same_cause_in_order
+B11: ../faults/test_queue_and_callers.py::test_23_all_who_waited_are_told_the_same_cause_in_order
 B12: test_article.py::test_an_answer_is_not_taken_for_data
 B13: test_queue.py::test_ten_thousand_held_requests_are_all_answered_in_order
 B14: test_queue.py::test_the_release_never_exceeds_the_concurrency
@@ -57,7 +57,7 @@ B18: test_heartbeat.py::test_coming_back_costs_one_check_at_once
 B19: ../faults/test_refresh_answers.py::test_01_an_answer_lost_after_rotation_is_asked_for_again_within_the_grace
 B20: ../faults/test_refusals.py::test_19_the_auth_servers_routes_are_never_intercepted_or_queued
 B21: test_callers.py::test_another_origin_gets_no_token
-B22: test_queue.py::test_the_oldest_makes_room_and_is_told_so_at_once
+B22: ../faults/test_queue_and_callers.py::test_20_the_oldest_makes_room_and_is_told_so_at_once
 B23: test_heartbeat.py::test_nobody_there_means_no_beat
 B24: ../faults/test_refresh_answers.py::test_08_nothing_but_the_servers_own_word_ends_a_session
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,20 +15,13 @@ from freshfetch import (
     Headers,
     HTTPStatusError,
     InvalidRequestError,
-    RefreshStarted,
-    RefreshSucceeded,
-    RefreshUnavailableError,
     Request,
-    RequestAnswered,
     RequestTimeoutError,
     Response,
-    SessionClosedError,
-    SessionExpiredError,
-    State,
     is_expired_token,
 )
 from freshfetch.memory import ASGITransport
-from tests.world import Tab, Wire, World, outcomes, seconds_since_start, until
+from tests.world import Tab, Wire, World, outcomes, seconds_since_start
 
 
 async def echoed(response: Response) -> Any:
@@ -284,18 +276,6 @@ async def test_a_time_limit_on_an_answer_that_does_not_come(world: World) -> Non
     assert seconds_since_start() - began == pytest.approx(6)
 
 
-async def test_a_time_limit_while_the_refresh_is_waited_for(world: World) -> None:
-    """Refused, and the refresh hangs: a POST was not accepted, so the error says unavailable, not ambiguous."""
-    tab = await world.signed_in_tab()
-    await world.expire()
-    await world.fault("/api/auth/refresh", "stall")
-    began = seconds_since_start()
-    with pytest.raises(RefreshUnavailableError):
-        await tab.session.fetch("/api/notes", method="POST", json={"text": "x"}, timeout=3)
-    assert seconds_since_start() - began == pytest.approx(3)
-    assert world.statuses("/api/notes") == [401]
-
-
 async def test_a_time_limit_on_a_replay(world: World) -> None:
     """Replayed, and the replay is not answered: now a POST is ambiguous."""
     tab = await world.signed_in_tab()
@@ -306,102 +286,7 @@ async def test_a_time_limit_on_a_replay(world: World) -> None:
     assert len(world.journal("/api/notes")) == 2
 
 
-async def test_a_time_limit_includes_waiting_and_sending(world: World) -> None:
-    """Two seconds of refresh and two of answering are more than three."""
-    tab = await world.signed_in_tab()
-    await asyncio.sleep(1801)
-    await world.fault("/api/auth/refresh", "delay", delay=2)
-    await world.fault("/api/data", "delay", delay=2)
-    began = seconds_since_start()
-    with pytest.raises(RequestTimeoutError):
-        await tab.session.fetch("/api/data", timeout=3)
-    assert seconds_since_start() - began == pytest.approx(3)
-
-
-@pytest.mark.parametrize("delay", [0.0, 0.005, 0.015, 0.025, 0.035, 0.045, 0.055])
-async def test_a_caller_may_be_cancelled_at_any_moment(world: World, delay: float) -> None:
-    """Cancelled before, while or after being refused, held or replayed: nobody else notices, nothing stays behind."""
-    tab = await world.signed_in_tab()
-    await world.expire()
-    calls = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(20)]
-    await asyncio.sleep(delay)
-    for call in calls[::2]:
-        call.cancel()
-    results = await outcomes(*calls)
-    assert all(result.ok for result in results[1::2])
-    assert tab.session.snapshot().queue_pending == 0
-    assert world.refreshes() <= 1
-    assert (await tab.session.fetch("/api/data")).ok
-
-
-async def test_the_refresh_completes_though_all_callers_are_cancelled(world: World) -> None:
-    """Every caller gives up: the tokens are renewed and stored all the same."""
-    tab = await world.signed_in_tab()
-    await world.expire()
-    before = world.record().access_token
-    calls = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(10)]
-    await until(lambda: tab.seen(RefreshStarted))
-    for call in calls:
-        call.cancel()
-    await asyncio.wait(calls)
-    await until(lambda: tab.seen(RefreshSucceeded))
-    assert world.record().access_token != before
-
-
 # -- closing --
-
-
-@pytest.mark.parametrize("step", range(30))
-async def test_a_session_may_be_closed_at_any_moment(world: World, step: int) -> None:
-    """Closed in the middle of sending, refreshing or replaying: every caller gets an answer or our error."""
-    tab = await world.signed_in_tab()
-    await world.expire()
-    calls = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(20)]
-    await asyncio.sleep(step * 0.002)
-    await tab.session.close()
-    results = await asyncio.wait_for(outcomes(*calls), 5)
-    assert all(isinstance(result, (Response, FreshfetchError)) for result in results)
-    assert tab.session.snapshot().queue_pending == 0
-    assert tab.session.state is not State.REFRESHING
-
-
-async def test_a_closed_session_starts_no_refresh(world: World) -> None:
-    """The refusal arrives after the close: the token is not renewed any more, and the caller is settled."""
-    tab = await world.signed_in_tab()
-    await world.expire()
-    await world.fault("/api/data", "delay", delay=2)
-    call = asyncio.create_task(tab.session.fetch("/api/data"))
-    await asyncio.sleep(1)
-    await tab.session.close()
-    result = (await outcomes(call))[0]
-    assert isinstance(result, SessionClosedError) or result.status == 401
-    assert world.refreshes() == 0
-
-
-async def test_closing_tells_who_waits_for_a_forced_refresh(world: World) -> None:
-    """session.refresh() in flight when the session is closed: SessionClosedError, and not as if it was cancelled."""
-    tab = await world.signed_in_tab()
-    await world.fault("/api/auth/refresh", "stall")
-    renewing = asyncio.create_task(tab.session.refresh())
-    await until(lambda: world.refreshes() == 1)
-    await tab.session.close()
-    assert isinstance((await outcomes(renewing))[0], SessionClosedError)
-
-
-async def test_a_closed_session_refuses_everything(world: World) -> None:
-    """fetch, refresh and sign_in raise SessionClosedError; closing again does nothing; the tokens stay stored."""
-    tab = await world.signed_in_tab()
-    await tab.session.close()
-    await tab.session.close()
-    calls: list[Callable[[], Any]] = [
-        lambda: tab.session.fetch("/api/data"),
-        tab.session.refresh,
-        lambda: tab.session.sign_in("ada", "lovelace"),
-    ]
-    for call in calls:
-        with pytest.raises(SessionClosedError):
-            await call()
-    assert world.record().subject == "ada"
 
 
 # -- interleavings --
@@ -459,33 +344,6 @@ async def test_the_answer_holds_what_pyfetch_gives(world: World) -> None:
         missing.raise_for_status()
     assert refusal.value.status == 404
     assert "secret" not in str(refusal.value)
-
-
-async def test_all_who_waited_are_told_the_same_cause_in_order(world: World) -> None:
-    """Terminal failure with thirty held: each gets an error of its own with the same reason; nothing is sent."""
-    tab = await world.signed_in_tab()
-    await asyncio.sleep(1801)
-    await world.revoke()
-    results = await outcomes(*(tab.session.fetch(f"/api/data/{n}") for n in range(30)))
-    assert {type(result) for result in results} == {SessionExpiredError}
-    assert {result.reason for result in results} == {"invalid_grant"}
-    assert len({id(result) for result in results}) == 30
-    assert [result.request.path for result in results] == [f"/api/data/{n}" for n in range(30)]
-    assert tab.seen(RequestAnswered) == []
-
-
-async def test_closing_during_a_refresh_keeps_the_tokens_that_the_server_has_rotated(world: World) -> None:
-    """Closed while the answer is on its way: who waits is told at once, and the new tokens are stored all the same."""
-    tab = await world.signed_in_tab()
-    await world.expire()
-    before = world.record().refresh_token
-    tab.wire.delay = 2.0
-    call = asyncio.create_task(tab.session.fetch("/api/data"))
-    await until(lambda: tab.seen(RefreshStarted))
-    await tab.session.close()
-    assert isinstance((await outcomes(call))[0], SessionClosedError)
-    assert world.record().refresh_token != before
-    assert (await world.tab().session.fetch("/api/data")).ok
 
 
 async def test_a_timeout_counts_from_the_call(world: World) -> None:

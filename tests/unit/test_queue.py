@@ -24,7 +24,7 @@ from freshfetch import (
     SignedOutError,
 )
 from freshfetch._queue import FIRST_WIDTH, PATIENCE, RequestQueue, Turn
-from tests.world import Tab, World, outcomes, roomy_queue, seconds_since_start, until
+from tests.world import Tab, World, outcomes, roomy_queue, until
 
 
 async def held_tab(world: World, **settings: Any) -> Tab:
@@ -64,44 +64,6 @@ async def test_a_refused_request_goes_back_to_its_old_place(world: World) -> Non
     await asyncio.gather(*early, *late)
     accepted = [entry.path[10:] for entry in world.journal() if entry.status == 200 and "data" in entry.path]
     assert accepted == ["early0", "early1", "early2", "late0", "late1", "late2"]
-
-
-async def test_one_too_many_is_refused_at_once_and_the_rest_succeed(world: World) -> None:
-    """With reject_new the sixth and seventh caller get QueueFullError before the refresh ends."""
-    tab = await held_tab(world, queue=QueuePolicy(max_size=5))
-    first = asyncio.create_task(tab.session.fetch("/api/data/first"))
-    await until(lambda: tab.seen(RefreshStarted))
-    waiting = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(5)]
-    await asyncio.sleep(0)
-    began = seconds_since_start()
-    for _ in range(2):
-        with pytest.raises(QueueFullError) as refusal:
-            await tab.session.fetch("/api/data/too-many")
-        assert refusal.value.request is not None
-    assert seconds_since_start() == began
-    assert all(answer.ok for answer in await asyncio.gather(first, *waiting))
-    assert world.journal("/api/data/too-many") == []
-
-
-async def test_the_oldest_makes_room_and_is_told_so_at_once(world: World) -> None:
-    """With drop_oldest the newest wait, the oldest get QueueDroppedError and are never sent."""
-    tab = await held_tab(world, queue=QueuePolicy(max_size=5, overflow="drop_oldest"))
-    first = asyncio.create_task(tab.session.fetch("/api/data/first"))
-    await until(lambda: tab.seen(RefreshStarted))
-    began = seconds_since_start()
-    waiting = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(8)]
-    dropped = await outcomes(*waiting[:3])
-    assert [type(error) for error in dropped] == [QueueDroppedError] * 3
-    assert seconds_since_start() == began
-    assert all(answer.ok for answer in await asyncio.gather(first, *waiting[3:]))
-    assert not {"/api/data/0", "/api/data/1", "/api/data/2"} & {entry.path for entry in world.journal()}
-
-
-async def test_with_the_policy_wait_everybody_waits(world: World) -> None:
-    """With overflow="wait" thirty requests wait in a queue of two, and all are answered."""
-    tab = await held_tab(world, queue=QueuePolicy(max_size=2, overflow="wait"))
-    answers = await asyncio.gather(*(tab.session.fetch(f"/api/data/{n}") for n in range(30)))
-    assert all(answer.ok for answer in answers)
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 6])
@@ -182,20 +144,6 @@ async def test_six_long_polls_released_after_a_refresh_do_not_stop_everything_el
         for poll in polls:
             poll.cancel()
         await asyncio.wait(polls)
-
-
-async def test_a_caller_that_is_cancelled_while_queued_is_never_sent(world: World) -> None:
-    """Cancelled while held: no request, no place taken, the others go on in order."""
-    tab = await held_tab(world, queue=roomy_queue(concurrency=1))
-    calls = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(6)]
-    await until(lambda: tab.session.snapshot().queue_size == 6)
-    calls[2].cancel()
-    calls[5].cancel()
-    results = await outcomes(*calls)
-    assert [type(result).__name__ for result in results].count("CancelledError") == 2
-    sent = [entry.path for entry in world.journal() if "data" in entry.path]
-    assert sent == [f"/api/data/{n}" for n in (0, 1, 3, 4)]
-    assert tab.session.snapshot().queue_pending == 0
 
 
 async def test_a_waiting_request_gives_up_after_max_wait(world: World) -> None:

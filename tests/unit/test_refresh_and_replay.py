@@ -8,8 +8,6 @@ from collections import Counter
 import pytest
 
 from freshfetch import (
-    RefreshStarted,
-    RefreshSucceeded,
     RefreshUnavailableError,
     State,
 )
@@ -45,23 +43,6 @@ async def test_an_expiring_token_is_refreshed_before_it_is_used(world: World) ->
     assert world.refreshes() == 1
     assert len(world.journal()) == 51
     assert all(entry.status == 200 for entry in world.journal())
-
-
-async def test_a_refresh_goes_on_when_the_caller_that_started_it_is_cancelled(world: World) -> None:
-    """The refresh is shielded from its callers: its tokens are stored though nobody waits for them."""
-    tab = await world.signed_in_tab()
-    await world.expire()
-    before = world.record().access_token
-    caller = asyncio.create_task(tab.session.fetch("/api/data"))
-    while not tab.seen(RefreshStarted):
-        await asyncio.sleep(0.001)
-    caller.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
-    while not tab.seen(RefreshSucceeded):
-        await asyncio.sleep(0.1)
-    assert world.record().access_token != before
-    assert world.refreshes() == 1
 
 
 async def test_session_refresh_is_single_flight_too(world: World) -> None:
