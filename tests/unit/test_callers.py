@@ -36,9 +36,6 @@ def tokens_sent(tab: Tab) -> list[str | None]:
     return [request.headers.get("authorization") for request in sent]
 
 
-# -- what is sent is what was asked --
-
-
 async def test_json_says_what_it_is_unless_the_caller_does(world: World) -> None:
     """json= sets a Content-Type; the caller's own wins."""
     tab = await world.signed_in_tab()
@@ -230,9 +227,6 @@ async def test_arguments_that_make_no_request_are_refused_at_once(world: World, 
     assert tokens_sent(tab) == []
 
 
-# -- lost answers --
-
-
 # -- replay --
 
 
@@ -284,9 +278,6 @@ async def test_a_time_limit_on_a_replay(world: World) -> None:
     with pytest.raises(AmbiguousRequestError):
         await tab.session.fetch("/api/notes", method="POST", json={"text": "x"}, timeout=3)
     assert len(world.journal("/api/notes")) == 2
-
-
-# -- closing --
 
 
 # -- interleavings --
