@@ -53,6 +53,8 @@ class Tokens:
     refresh_expires_in: float | None = None
     subject: str | None = None
     """Who it is for, where the server says so."""
+    scope: str | None = None
+    """What it is good for, where the server says so (RFC 6749 section 3.3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

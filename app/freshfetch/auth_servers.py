@@ -27,6 +27,8 @@ _MISCONFIGURED = frozenset(
     {"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope"}
 )
 _PASSING = frozenset({408, 425, 429})  # say "later", whatever words come with them
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")  # RFC 6749 section 3.3
+_LONGEST_SCOPE = 1000
 _ERROR_CODE = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 _LEAK = 8  # so many characters of a token in a row are too many
 
@@ -78,7 +80,8 @@ class JsonAuthServer:
         answer = await _json_object(response)
         if response.ok:
             # It says that it granted something: the refresh token may be spent.
-            return _tokens(answer) or Refusal(kind="ambiguous", status=response.status, error="unusable_answer")
+            unusable = Refusal(kind="ambiguous", status=response.status, error="unusable_answer")
+            return _tokens(answer, secrets) or unusable
         error = _error_code(answer, secrets)
         return Refusal(
             kind=self._kind(response.status, error),
@@ -125,7 +128,7 @@ def _first(answer: dict[str, Any], *names: str) -> Any:
     return next((answer[name] for name in names if answer.get(name) is not None), None)
 
 
-def _tokens(answer: dict[str, Any]) -> Tokens | None:
+def _tokens(answer: dict[str, Any], secrets: tuple[str, ...]) -> Tokens | None:
     """Read a grant; None when any part of it is unusable, since half a grant must not be stored."""
     access_token = _first(answer, "accessToken", "access_token", "token")
     refresh_token = _first(answer, "refreshToken", "refresh_token")
@@ -144,7 +147,15 @@ def _tokens(answer: dict[str, Any]) -> Tokens | None:
         expires_in=expires_in,
         refresh_expires_in=refresh_expires_in,
         subject=subject if isinstance(subject, str) and 0 < len(subject) <= 256 else None,
+        scope=_scope(answer.get("scope"), (*secrets, access_token, refresh_token or "")),
     )
+
+
+def _scope(value: Any, secrets: tuple[str, ...]) -> str | None:
+    """Read a scope; None for what is none: listeners are told of it, so it must not repeat what it came with."""
+    if not isinstance(value, str) or len(value) > _LONGEST_SCOPE or not _SCOPE.fullmatch(value):
+        return None
+    return None if _leaks(value, secrets) else value
 
 
 def _seconds(value: Any) -> Any:

@@ -235,7 +235,7 @@ def _effects_of(calls: list[Call], entries: list[dict[str, Any]]) -> Iterator[st
     genuine = [entry for entry in entries if entry["status"] == successes[-1].status]
     if not genuine:
         yield f"{_named(call)} was answered {successes[-1].status} by nobody"
-    elif call.method in CHANGING and genuine[-1]["fault"] not in UNASKED and not effects:
+    elif call.method in CHANGING and genuine[-1]["user"] and genuine[-1]["fault"] not in UNASKED and not effects:
         yield f"{_named(call)} succeeded and had no effect"
     elif call.method in CHANGING and effects > len(calls):
         yield f"{_named(call)} succeeded and had {effects} effects"

@@ -24,7 +24,7 @@ from freshfetch import (
 )
 from freshfetch._record import LONGEST_LIFETIME
 from freshfetch.memory import MemoryChannel, MemoryTokenStore
-from tests.world import START, Person, Wire, World, eager_retry, outcomes, seconds_since_start, until
+from tests.world import START, Person, Wire, World, outcomes, seconds_since_start, until
 
 
 class DeafChannel(MemoryChannel):
@@ -235,12 +235,3 @@ async def test_one_failed_heartbeat_is_one_failure(world: World) -> None:
     async with tab.session:
         await until(lambda: tab.seen(HeartbeatFailed))
         assert (tab.session.snapshot().next_heartbeat_in or 0) <= 1
-
-
-@pytest.mark.parametrize("status", [408, 425, 429])
-async def test_a_server_that_says_later_is_believed_whatever_else_it_says(world: World, status: int) -> None:
-    """A 429 with invalid_grant in it ends no session."""
-    tab = await world.signed_in_tab(retry=eager_retry())
-    await world.expire()
-    await world.fault("/api/auth/refresh", "status", status=status, body={"error": "invalid_grant"}, times=1)
-    assert (await tab.session.fetch("/api/data")).ok

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from email.utils import formatdate
 
 import pytest
 
-from freshfetch import RefreshFailed, RefreshStarted, RefreshSucceeded, RetryPolicy, State
-from tests.world import START, Tab, World, eager_retry, outcomes, roomy_queue, seconds_since_start, until
+from freshfetch import RefreshStarted, RefreshSucceeded, RetryPolicy, State
+from tests.world import Tab, World, eager_retry, outcomes, roomy_queue, until
 
 
 async def open_tabs(world: World, number: int, *, retry: RetryPolicy | None = None) -> list[Tab]:
@@ -94,65 +93,6 @@ async def test_one_tabs_failure_keeps_all_tabs_waiting(world: World) -> None:
     world.heal()
     assert all(answer.ok for answer in await asyncio.gather(*calls))
     assert effects(world) == ["refreshed"]
-
-
-RETRY_AFTER = {
-    "seconds": ("120", 120.0),
-    "padded": ("  120  ".strip(), 120.0),
-    "zero": ("0", 0.0),
-    "garbage": ("soon", 0.0),
-    "negative": ("-5", 0.0),
-    "fraction": ("1.5", 0.0),
-    "huge": ("1000000000", 600.0),
-    "absurd": ("9" * 400, 600.0),
-    "long ago": (formatdate(START - 86_400, usegmt=True), 0.0),
-    "far future": (formatdate(START + 86_400, usegmt=True), 600.0),
-    "not a date": ("Mon, 99 Foo 2026 99:99:99 GMT", 0.0),
-    "list": ("120, 240", 0.0),
-}
-
-
-@pytest.mark.parametrize("name", RETRY_AFTER)
-@pytest.mark.parametrize("status", [429, 503])
-async def test_retry_after_is_honoured_by_all_tabs(world: World, name: str, status: int) -> None:
-    """After a 429 or 503 no tab tries before the server's Retry-After, capped at 600 s, plus a drawn second."""
-    value, wait = RETRY_AFTER[name]
-    tabs = await open_tabs(world, 3, retry=eager_retry())
-    await asyncio.sleep(1801)
-    await world.fault("/api/auth/refresh", "status", status=status, headers={"Retry-After": value}, times=1)
-    began = seconds_since_start()
-    calls = [asyncio.create_task(tab.session.fetch("/api/data", timeout=1000)) for tab in tabs]
-    assert all(answer.ok for answer in await asyncio.gather(*calls))
-    assert seconds_since_start() - began == pytest.approx(wait + 1.0, abs=0.2)
-    assert world.refreshes() == 2
-    assert {tab.session.subject for tab in tabs} == {"ada"}
-
-
-async def test_a_retry_date_is_read_by_the_servers_own_clock(world: World) -> None:
-    """The device's clock is an hour behind the server's: a Retry-After date two minutes ahead is two minutes."""
-    [tab] = await open_tabs(world, 1, retry=eager_retry())
-    await world.control("settings", clockOffset=3600)
-    await asyncio.sleep(1801)
-    date = formatdate(world.clock.now() + 3600 + 120, usegmt=True)
-    await world.fault("/api/auth/refresh", "status", status=503, headers={"Retry-After": date}, times=1)
-    began = seconds_since_start()
-    assert (await tab.session.fetch("/api/data", timeout=1000)).ok
-    assert seconds_since_start() - began == pytest.approx(121, abs=2)
-
-
-async def test_a_tab_opened_during_the_wait_waits_as_well(world: World) -> None:
-    """A page opened (or loaded again) while the server asked for patience does not send a refresh of its own."""
-    [first] = await open_tabs(world, 1, retry=eager_retry())
-    await asyncio.sleep(1801)
-    await world.fault("/api/auth/refresh", "status", status=503, headers={"Retry-After": "100"}, times=1)
-    call = asyncio.create_task(first.session.fetch("/api/data"))
-    await until(lambda: first.seen(RefreshFailed))
-    second = world.tab(retry=eager_retry())
-    began = seconds_since_start()
-    assert (await second.session.fetch("/api/data", timeout=500)).ok
-    assert seconds_since_start() - began > 99
-    assert (await call).ok
-    assert world.refreshes() == 2
 
 
 async def test_a_tab_that_missed_every_hint_still_refreshes_nothing_twice(world: World) -> None:
