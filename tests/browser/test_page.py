@@ -19,7 +19,7 @@ OpenPage = Callable[[], NotesPage]
 
 @pytest.fixture
 def open_page(browser: Chromium, server: Server) -> Iterator[OpenPage]:
-    """Open windows with the page; at the end, whatever happened, no token is in sight and the policy refused nothing."""
+    """Open windows with the page; at the end, whatever happened, no token is in sight and nothing was refused."""
     pages: list[NotesPage] = []
 
     def open_one() -> NotesPage:
