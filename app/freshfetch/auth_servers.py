@@ -20,8 +20,13 @@ from ._record import Tokens, valid_access_token, valid_refresh_token, valid_seco
 __all__ = ["JsonAuthServer"]
 
 # A token endpoint must not be followed elsewhere with the refresh token (a 307 re-sends the body), must
-# not be given cookies, and its answer must not be cached.
-_OPTIONS = MappingProxyType({"redirect": "error", "credentials": "omit", "cache": "no-store"})
+# not be given cookies or the page's address, and its answer must not be cached. No keepalive: a request that
+# outlives its page rotates the refresh token for nobody.
+_OPTIONS = MappingProxyType(
+    {"redirect": "error", "credentials": "omit", "cache": "no-store", "referrerPolicy": "no-referrer"}
+)
+LONGEST_ANSWER = 200 * 1024
+"""Bytes. Two tokens of the longest kind take a sixth of it."""
 
 _MISCONFIGURED = frozenset(
     {"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope"}
@@ -104,6 +109,7 @@ class JsonAuthServer:
             headers=Headers({"content-type": "application/json", "accept": "application/json"}),
             body=Body(json.dumps(content)),
             options=_OPTIONS,
+            longest_answer=LONGEST_ANSWER,
         )
 
     def _kind(self, status: int, error: str) -> str:
@@ -176,13 +182,13 @@ def _description(answer: dict[str, Any], secrets: tuple[str, ...]) -> str:
     if not isinstance(text, str):
         return ""
     shown = text[:200]
-    return "" if _leaks(shown, secrets) or any(secret in shown for secret in secrets) else shown
+    return "" if _leaks(shown, secrets) else shown
 
 
 def _leaks(text: str, secrets: tuple[str, ...]) -> bool:
-    """Tell whether a server's words repeat a part of what it was sent."""
+    """Tell whether a server's words repeat what it was sent, or a part of it."""
     pieces = {text[at : at + _LEAK] for at in range(max(0, len(text) - _LEAK + 1))}
-    return any(piece in secret for secret in secrets for piece in pieces)
+    return any(secret in text or any(piece in secret for piece in pieces) for secret in secrets)
 
 
 def _subject_claim(token: str) -> str | None:

@@ -182,7 +182,7 @@ class ASGITransport:
             status=exchange.status,
             url=request.target.url,
             headers=Headers(exchange.headers),
-            read=exchange.body,
+            read=exchange.read,
         )
 
     def _scope(self, request: Request) -> _Scope:
@@ -210,6 +210,7 @@ class _Exchange:
     def __init__(self, request: Request) -> None:
         content = b"" if request.body is None else request.body.content
         self._request_body: bytes = content.encode() if isinstance(content, str) else content
+        self._longest = request.longest_answer
         self._asked = False
         self._parts: list[bytes] = []
         self.status = 0
@@ -230,5 +231,8 @@ class _Exchange:
             self._parts.append(message.get("body", b""))
             self.complete = not message.get("more_body", False)
 
-    async def body(self) -> bytes:
-        return b"".join(self._parts)
+    async def read(self) -> bytes:
+        content = b"".join(self._parts)
+        if self._longest is not None and len(content) > self._longest:
+            raise TransportError(f"The answer is longer than {self._longest} bytes.")
+        return content

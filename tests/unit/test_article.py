@@ -125,7 +125,12 @@ async def test_a_refresh_is_a_post_of_json(world: World) -> None:
     assert "authorization" not in request.headers
     assert request.body is not None
     assert json.loads(request.body.content) == {"refreshToken": spent}
-    assert dict(request.options) == {"redirect": "error", "credentials": "omit", "cache": "no-store"}
+    assert dict(request.options) == {
+        "redirect": "error",
+        "credentials": "omit",
+        "cache": "no-store",
+        "referrerPolicy": "no-referrer",
+    }
 
 
 async def test_both_tokens_are_kept_in_one_record(world: World) -> None:
