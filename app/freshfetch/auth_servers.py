@@ -188,7 +188,7 @@ def _description(answer: dict[str, Any], secrets: tuple[str, ...]) -> str:
 def _leaks(text: str, secrets: tuple[str, ...]) -> bool:
     """Tell whether a server's words repeat what it was sent, or a part of it."""
     pieces = {text[at : at + _LEAK] for at in range(max(0, len(text) - _LEAK + 1))}
-    return any(secret in text or any(piece in secret for piece in pieces) for secret in secrets)
+    return any(secret in text or any(piece in secret for piece in pieces) for secret in secrets if secret)
 
 
 def _subject_claim(token: str) -> str | None:
