@@ -157,6 +157,9 @@ class ASGITransport:
             port = parts.port
         except ValueError:
             raise InvalidRequestError("The URL cannot be parsed.") from None
+        after_address = parts.netloc.rpartition("]")[2] if "]" in parts.netloc else ""
+        if after_address and not after_address.startswith(":"):
+            raise InvalidRequestError("The URL cannot be parsed.")
         if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
             raise InvalidRequestError("A URL is http or https, names a host, and holds no user name or password.")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

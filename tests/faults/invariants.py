@@ -105,7 +105,7 @@ class Act:
     """Something the test or the person did that explains what follows.
 
     ``sign_out``, ``sign_in``, ``storage`` (cleared, corrupted or refused), ``came_back`` (person or network),
-    ``clock`` (was set), ``kill`` or ``close`` of a tab.
+    ``clock`` (was set), ``kill`` or ``close`` of a tab, ``theft`` (somebody else used a refresh token).
     """
 
     time: float
@@ -265,7 +265,8 @@ def one_refresh(evidence: Evidence) -> list[str]:
         for each in in_order
         if each.token in spent and each.began > spent[each.token] + _SLACK
     ]
-    return found + [f"the server took a refresh for theft: {words}" for words in _false_alarms(evidence.journal)]
+    alarms = [] if evidence.did("theft") else _false_alarms(evidence.journal)
+    return found + [f"the server took a refresh for theft: {words}" for words in alarms]
 
 
 def _overlapping(in_order: list[Redemption]) -> Iterator[tuple[Redemption, Redemption]]:

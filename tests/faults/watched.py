@@ -391,6 +391,8 @@ class WatchedStore:
             value = None if record is None else record.to_json()
         except StorageError:
             value = UNREADABLE
+            if how == "refused":
+                return  # who may not read cannot tell what a refused write has changed
         if how != "injected" or (self._history and self._history[-1].value != value):
             self._history.append(Stored(value=value, how=how))
 
