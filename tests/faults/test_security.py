@@ -130,7 +130,7 @@ OURS = [
 
 @pytest.mark.parametrize("url", ELSEWHERE)
 async def test_46_another_origin_gets_no_token_however_it_is_written(world: WatchedWorld, url: str) -> None:
-    """What leads to another origin is refused at once, or leaves without Authorization and belongs to nobody's queue."""
+    """What leads to another origin is refused at once, or leaves without Authorization; no URL holds a token."""
     tab = await world.signed_in_tab()
     token = world.record().access_token
     await outcomes(_called(tab, url))

@@ -76,7 +76,9 @@ async def test_37_a_device_whose_clock_is_wrong_works_as_any_other(world: Watche
     assert tab.session.state is State.SIGNED_IN
 
 
-async def test_37_a_page_loaded_on_a_device_with_a_wrong_clock_refreshes_nothing_before_its_time(world: WatchedWorld) -> None:
+async def test_37_a_page_loaded_on_a_device_with_a_wrong_clock_refreshes_nothing_before_its_time(
+    world: WatchedWorld,
+) -> None:
     """The same wrong clock wrote the record and reads it: a new page uses the stored token to its end."""
     world.clock.offset = -3 * DAY
     await world.signed_in_tab()
@@ -136,7 +138,9 @@ async def test_38_a_clock_set_back_does_not_stop_the_heartbeat(world: WatchedWor
     assert 10 <= len(world.journal(HEARTBEAT)) <= 12
 
 
-async def test_38_a_clock_set_back_after_a_failure_does_not_put_the_next_attempt_off_for_hours(world: WatchedWorld) -> None:
+async def test_38_a_clock_set_back_after_a_failure_does_not_put_the_next_attempt_off_for_hours(
+    world: WatchedWorld,
+) -> None:
     """A retry was planned, then the clock was set back five hours: it takes place within the longest planned wait."""
     tab = await world.signed_in_tab(retry=eager_retry())
     await asyncio.sleep(1801)
@@ -152,7 +156,7 @@ async def test_38_a_clock_set_back_after_a_failure_does_not_put_the_next_attempt
 @pytest.mark.parametrize("seed", range(3))
 async def test_38_a_clock_that_jumps_all_day_costs_one_refresh_a_jump_at_most(world: WatchedWorld, seed: int) -> None:
     """Forty jumps of up to a day, back and ahead, in a day of work: every request is answered, and no storm follows."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - it spreads jumps, it hides nothing
     tab = await beating_tab(world)
     ahead = 0
     for _ in range(40):
@@ -273,7 +277,7 @@ async def test_40_a_hidden_tab_left_alone_asks_nothing_and_is_checked_when_it_is
 
 
 async def test_40_an_outage_is_survived_by_throttled_timers_too(world: WatchedWorld) -> None:
-    """Each planned retry comes up to a minute late: no more attempts than planned, requests succeed after the outage."""
+    """Each planned retry comes up to a minute late: no more attempts than planned, and requests succeed afterwards."""
     tab = await beating_tab(world)
     tab.person.visible = False
     with throttled_timers(tab):
@@ -337,7 +341,7 @@ SAID: dict[str, dict[str, Any]] = {
 async def test_41_a_lifetime_of_0_1_5_seconds_30_days_or_none_causes_no_busy_loop_and_no_storm(
     world: WatchedWorld, name: str
 ) -> None:
-    """Ten requests a second for a minute: all answered, at most five refreshes in four seconds, few looks at the clock."""
+    """Ten requests a second for a minute: all answered, five refreshes in four seconds at most, few looks at clocks."""
     world.clock = clock = CountingClock()
     a_patient_server(world, SAID[name])
     tab = await beating_tab(world)
@@ -354,7 +358,7 @@ async def test_41_a_lifetime_of_0_1_5_seconds_30_days_or_none_causes_no_busy_loo
 
 @pytest.mark.parametrize("name", SAID)
 async def test_41_an_idle_session_is_quiet_whatever_the_lifetime(world: WatchedWorld, name: str) -> None:
-    """Signed in and left alone for a day, heartbeats aside: no refresh at all, and the clock is looked at now and then."""
+    """Signed in and left alone for a day without heartbeats: not one request, and the clock is seldom looked at."""
     world.clock = clock = CountingClock()
     a_patient_server(world, SAID[name])
     tab = await world.signed_in_tab()

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from freshfetch import (
-    FreshfetchError,
     JsonAuthServer,
     Refusal,
     Response,
     RetryPolicy,
 )
-from tests.world import Tab, World, eager_retry
+from tests.world import Tab, World
 
 REFRESH = "/api/auth/refresh"
 
@@ -90,18 +89,6 @@ async def test_the_waits_between_attempts_widen_and_stay_within_their_windows() 
     highs = [policy.delay(failures, draw=max) for failures in range(1, 7)]
     assert lows == [0.5, 2.0, 8.0, 30.0, 30.0, 30.0]
     assert highs == [2.0, 8.0, 30.0, 180.0, 180.0, 180.0]
-
-
-async def test_a_clock_set_back_after_a_failure_does_not_put_the_next_attempt_off_for_hours(world: World) -> None:
-    """A retry was planned, then the clock was set back five hours: it takes place within the longest planned wait."""
-    tab = await world.signed_in_tab(retry=eager_retry())
-    await world.expire()
-    await world.fault(REFRESH, "status", status=503, times=1)
-    with pytest.raises(FreshfetchError):
-        await tab.session.fetch("/api/data", timeout=0.5)
-    world.clock.offset -= 5 * 3600
-    await asyncio.sleep(1300)
-    assert (await tab.session.fetch("/api/data", timeout=60)).ok
 
 
 async def test_the_servers_words_are_shown_without_what_they_were_sent() -> None:
