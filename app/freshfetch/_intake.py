@@ -16,7 +16,7 @@ from ._models import Body, Headers, Request
 
 if TYPE_CHECKING:
     from ._identity import Identity
-    from ._ports import Transport
+    from ._ports import AuthServer, Transport
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _OPAQUE = "null"
@@ -91,6 +91,21 @@ def allowed_origins(transport: Transport, urls: Iterable[str]) -> frozenset[str]
     origins = {_safe_origin(transport.resolve(url).origin) for url in urls}
     # A page that was opened from a file has the origin "null", which it shares with everything that has none.
     return frozenset(origins if home == _OPAQUE else origins | {_safe_origin(home)})
+
+
+def check_auth_server(auth_server: AuthServer, transport: Transport) -> None:
+    """Look where the auth server's requests will go: passwords and refresh tokens travel there.
+
+    Raises:
+        ConfigurationError: one would go over plain http, and not to this machine.
+    """
+    requests = (
+        auth_server.sign_in_request("", "", transport),
+        auth_server.refresh_request("", transport),
+        auth_server.sign_out_request("", transport),
+    )
+    for request in requests:
+        _safe_origin(request.target.origin)
 
 
 def _safe_origin(origin: str) -> str:

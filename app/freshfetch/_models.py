@@ -64,10 +64,10 @@ class Body:
 class Target:
     """Where a URL leads, as the transport that will send the request understands it."""
 
-    url: str
+    url: str = field(repr=False)
     """Absolute."""
     origin: str
-    """Scheme, host and port, serialised as browsers do (``https://api.example``)."""
+    """Scheme, host and port, serialised as browsers do (``https://api.example``); ``null`` if not http or https."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,8 @@ class Request:
     owner: Owner | None = None
     replay: bool | None = None
     timeout: float | None = None
+    longest_answer: int | None = None
+    """Bytes. Reading an answer that turns out longer is a TransportError; None reads whatever comes."""
 
     def __repr__(self) -> str:
         return f"<Request #{self.number} {self.method} {self.path}>"
@@ -134,6 +136,9 @@ class Response:
     """Reads the whole body; used by ``bytes``, ``text`` and ``json``."""
     js_response: Any = field(default=None, repr=False)
     """The browser's own Response; None elsewhere."""
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self.url.partition('?')[0]}>"
 
     @property
     def ok(self) -> bool:

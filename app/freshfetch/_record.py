@@ -25,6 +25,7 @@ LAST_GENERATION = 2**52
 """Where counting starts anew, far below what JavaScript can count: nothing written into storage may end it for good."""
 MOST_FAILURES = 1_000_000
 LONGEST_LIFETIME = 100 * 365 * 86_400.0
+SHORTEST_LIFETIME = 1.0
 LATEST_INSTANT = 1e12
 _ACCESS_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1, b64token
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -70,6 +71,8 @@ class Tokens:
     refresh_expires_in: float | None = None
     subject: str | None = None
     """Who it is for, where the server says so."""
+    scope: str | None = None
+    """What it is good for, where the server says so (RFC 6749 section 3.3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +127,9 @@ class SessionRecord:
 
     def renewed(self, tokens: Tokens, *, generation: int, now: float) -> SessionRecord:
         """Return the record with new tokens; without a new refresh token the old one stays (RFC 6749 section 6)."""
-        # A lifetime of 0 would ask for a refresh before every request: such a token is used until it is refused.
-        expires_at = now + tokens.expires_in if tokens.expires_in else None
+        # A shorter life would ask for a refresh before every request: such a token is used until it is refused.
+        lifetime = tokens.expires_in or 0.0
+        expires_at = now + lifetime if lifetime >= SHORTEST_LIFETIME else None
         rotated = tokens.refresh_token is not None
         ends_in = tokens.refresh_expires_in
         return replace(

@@ -78,6 +78,8 @@ class Records:
             self._known = record
             self._unsaved = None
             self._problem = ""
+            if record is not None:
+                self.seconds_left(record)  # the monotonic clock counts from now on, whatever becomes of the other
         return written
 
     def forget(self) -> None:

@@ -26,7 +26,7 @@ from ._errors import (
 from ._events import RevocationFailed, State
 from ._heartbeat import Heartbeat, HeartbeatPolicy
 from ._identity import Identity
-from ._intake import Intake, allowed_origins
+from ._intake import Intake, allowed_origins, check_auth_server
 from ._listeners import Listener, Listeners
 from ._models import Request, Response, is_expired_token
 from ._ports import AuthServer, Channel, Clock, Hint, Lock, Ports, Presence, Refusal, TokenStore, Transport
@@ -88,6 +88,7 @@ class Session:
         if leeway < 0:
             raise ConfigurationError("leeway is a number of seconds, 0 or more.")
         ports = Ports(transport=transport, store=store, lock=lock, channel=channel, clock=clock, presence=presence)
+        check_auth_server(auth_server, transport)
         rules = Rules(
             origins=allowed_origins(transport, origins),
             leeway=leeway,

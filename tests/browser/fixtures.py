@@ -60,11 +60,17 @@ def module_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromiu
 
 
 @pytest.fixture
-def browser(module_browser: Chromium, server: Server, request: pytest.FixtureRequest) -> Chromium:
-    """The browser with one blank window, and nothing stored for the server's origin."""
+def browser(module_browser: Chromium, server: Server, request: pytest.FixtureRequest) -> Iterator[Chromium]:
+    """The browser with one blank window, and nothing stored for the server's origin.
+
+    The test fails if a page in it does something that its Content-Security-Policy refuses.
+    """
     module_browser.forget(server.url)
     request.node.stash[CHROMIUM] = module_browser
-    return module_browser
+    yield module_browser
+    # A browser that the test has crashed can tell nothing more.
+    with contextlib.suppress(*GONE):
+        assert module_browser.refused_by_policy() == []
 
 
 @pytest.fixture

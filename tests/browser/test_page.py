@@ -19,7 +19,7 @@ OpenPage = Callable[[], NotesPage]
 
 @pytest.fixture
 def open_page(browser: Chromium, server: Server) -> Iterator[OpenPage]:
-    """Open windows with the page; at the end, whatever happened, no token may be in sight in any of them."""
+    """Open windows with the page; at the end, whatever happened, no token is in sight and nothing was refused."""
     pages: list[NotesPage] = []
 
     def open_one() -> NotesPage:
@@ -31,6 +31,7 @@ def open_page(browser: Chromium, server: Server) -> Iterator[OpenPage]:
     yield open_one
     tokens = set[str]().union(*(page.tokens() for page in pages))
     shown = "\n".join([*browser.log(), *(page.shown() for page in pages)])
+    assert [refused for page in pages for refused in page.violations()] == []
     assert tokens
     for token in tokens:
         assert token not in shown

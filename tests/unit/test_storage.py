@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -11,10 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshfetch import (
-    SessionExpired,
-    SessionExpiredError,
     SessionRecord,
-    SignedOut,
     SignedOutError,
     State,
     StorageError,
@@ -64,132 +60,6 @@ class MoodyStore(MemoryTokenStore):
     def put(self, text: str | None) -> None:
         """Write behind the session's back, as anybody with a console can."""
         self._text = text
-
-
-async def test_a_page_whose_storage_is_refused_works_in_memory(world: World) -> None:
-    """Reads and writes refused from the start: sign-in, requests, refreshes and sign-out work; it is told."""
-    world.store = MoodyStore(reads=False, writes=False)
-    tab = world.tab()
-    await tab.session.sign_in("ada", "lovelace")
-    for _ in range(3):
-        await world.expire()
-        assert (await tab.session.fetch("/api/data")).ok
-    assert world.refreshes() == 3
-    assert tab.session.snapshot().storage_problem
-    assert tab.seen(StorageFailed)
-    await tab.session.sign_out()
-    assert tab.session.state is State.SIGNED_OUT
-
-
-async def test_storage_that_is_full_after_a_rotation_loses_no_token(world: World) -> None:
-    """The rotated tokens cannot be saved: they are used from memory for five refreshes, and it is told once."""
-    store = world.store = MoodyStore()
-    tab = await world.signed_in_tab()
-    store.writes = False
-    for _ in range(5):
-        await world.expire()
-        assert (await tab.session.fetch("/api/data")).ok
-    assert world.refreshes() == 5
-    assert len(tab.seen(StorageFailed)) == 1
-    assert tab.session.state is State.SIGNED_IN
-
-
-async def test_storage_that_has_room_again_is_used_again(world: World) -> None:
-    """Full at one commit, well at the next: that refresh is stored, and no token is presented twice."""
-    store = world.store = MoodyStore()
-    tab = await world.signed_in_tab()
-    store.writes = False
-    await tab.session.refresh()
-    store.writes = True
-    await world.expire()
-    assert (await tab.session.fetch("/api/data")).ok
-    assert [entry.effects for entry in world.journal("/api/auth/refresh")] == [["refreshed"], ["refreshed"]]
-    assert tab.session.state is State.SIGNED_IN
-    assert tab.session.snapshot().storage_problem == ""
-    stored = store.load()
-    assert stored is not None
-    assert stored.refresh_token in world.server.families.by_id[1].refresh_token
-
-
-async def test_signing_out_after_storage_was_full_once_comes_to_an_end(world: World) -> None:
-    """Full at one commit, well again, then sign_out: it returns, and the record is gone."""
-    store = world.store = MoodyStore()
-    tab = await world.signed_in_tab()
-    store.writes = False
-    await tab.session.refresh()
-    store.writes = True
-    await tab.session.sign_out()
-    assert store.load() is None
-    assert tab.session.state is State.SIGNED_OUT
-
-
-async def test_signing_in_after_storage_was_full_once_comes_to_an_end(world: World) -> None:
-    """Full at one commit, well again, then a sign-in: it returns, and is stored."""
-    store = world.store = MoodyStore()
-    tab = await world.signed_in_tab()
-    store.writes = False
-    await tab.session.refresh()
-    store.writes = True
-    await tab.session.sign_in("ada", "lovelace")
-    assert (await tab.session.fetch("/api/data")).ok
-    assert store.load() is not None
-
-
-async def test_signing_out_holds_in_this_tab_even_if_the_record_cannot_be_removed(world: World) -> None:
-    """The store refuses the removal: this session stays signed out, and no further request carries the token."""
-    store = world.store = MoodyStore()
-    tab = await world.signed_in_tab()
-    store.writes = False
-    await tab.session.sign_out()
-    assert tab.session.state is State.SIGNED_OUT
-    world.server.journal.clear()
-    answer = await tab.session.fetch("/api/data")
-    assert answer.status == 401
-    assert [entry.user for entry in world.journal()] == [None]
-    assert tab.session.state is State.SIGNED_OUT
-    assert tab.session.snapshot().subject is None
-
-
-async def test_a_session_that_expired_stays_expired_even_if_the_record_cannot_be_removed(world: World) -> None:
-    """The store refuses the removal: one refresh request, one event, however many requests follow."""
-    store = world.store = MoodyStore()
-    tab = await world.signed_in_tab()
-    store.writes = False
-    await world.revoke()
-    for _ in range(5):
-        assert isinstance((await outcomes(tab.session.fetch("/api/data")))[0], SessionExpiredError)
-    assert world.refreshes() == 1
-    assert len(tab.seen(SessionExpired)) == 1
-    assert tab.session.state is State.SIGN_IN_REQUIRED
-
-
-async def test_storage_cleared_in_mid_session_is_a_sign_out(world: World) -> None:
-    """Somebody clears the site's data: the next request is told, no token leaves, the page can sign in again."""
-    store = world.store = MoodyStore()
-    tab = await world.signed_in_tab()
-    call = tab.session.fetch("/api/data")
-    store.put(None)
-    assert isinstance((await outcomes(call))[0], SignedOutError)
-    await asyncio.sleep(1)
-    assert len(tab.seen(SignedOut)) == 1
-    assert tab.session.state is State.SIGNED_OUT
-    assert world.journal() == []
-    await tab.session.sign_in("ada", "lovelace")
-    assert (await tab.session.fetch("/api/data")).ok
-
-
-async def test_storage_cleared_during_a_refresh_is_a_sign_out(world: World) -> None:
-    """Cleared while requests wait out an outage: they are told within the next attempt, none is sent."""
-    store = world.store = MoodyStore()
-    tab = await world.signed_in_tab()
-    await asyncio.sleep(1801)
-    await world.fault("/api/auth/refresh", "status", status=503)
-    waiting = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(3)]
-    await asyncio.sleep(1)
-    store.put(None)
-    results = await outcomes(*waiting)
-    assert [type(result) for result in results] == [SignedOutError] * 3
-    assert world.journal("/api/data/0") == []
 
 
 def a_record(**changes: Any) -> SessionRecord:
