@@ -134,7 +134,8 @@ FRIENDS = """
         js.location.origin, js.location.origin.upper(), f"http:{js.location.origin[5:]}", f"//{js.location.host}/",
         f"\\\\\\\\{js.location.host}\\\\api", f" {js.location.origin}/ ", f"http:\\n//{js.location.host}",
         "http:/api/data",
-        "https%3a//evil.example", "/https://evil.example/", "?https://evil.example", "/@evil.example", "http:evil.example", "evil.example",
+        "https%3a//evil.example", "/https://evil.example/", "?https://evil.example", "/@evil.example", "evil.example",
+        "http:evil.example",
         f"http://127.1:{js.location.port}/", f"http://2130706433:{js.location.port}/", "%2f%2fevil.example",
     ])
 """
@@ -164,6 +165,24 @@ def test_46_whatever_leads_home_gets_the_token(page: Page) -> None:
     wrong, counts = page.run(FRIENDS)
     assert wrong == []
     assert counts.keys() == {"with"}
+
+
+def test_46_the_auth_servers_routes_are_known_by_the_url_that_leaves(page: Page) -> None:
+    """Dot segments, a query and the case of the host make no other route; a slash more or another case do."""
+    owned = page.run("""
+        import js
+        from freshfetch import JsonAuthServer
+        from freshfetch.browser import FetchTransport
+
+        transport, auth_server = FetchTransport(), JsonAuthServer("/api/auth")
+        urls = (
+            "/api/auth/refresh", "/api/auth/../auth/refresh", "/api/./auth/%2e/refresh", "api/auth/login?x#y",
+            js.location.origin.upper() + "/api/auth/logout", "\\\\api\\auth\\refresh".replace("\\\\", "\\"),
+            "/api/auth/refresh/", "/api//auth/refresh", "/API/auth/refresh", "/api/auth/refreshed", "/api/auth",
+        )
+        [auth_server.owns(transport.resolve(url).url, transport) for url in urls]
+    """)
+    assert owned == [True] * 6 + [False] * 5
 
 
 def test_46_an_allowed_origin_is_exactly_that(page: Page) -> None:
