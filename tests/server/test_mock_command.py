@@ -161,7 +161,7 @@ def test_a_drop_that_is_set_while_a_request_is_under_way_spares_it_and_hits_the_
         status, headers = ask(used, b"}")
         assert (status, headers["connection"]) == (400, "close")
         assert used.recv(65536) == b""
-        with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+        with pytest.raises(httpx.TransportError):
             client.post("/api/auth/login", json=LOGIN)
         assert client.post("/api/auth/login", json=LOGIN).status_code == 200
 

@@ -86,8 +86,8 @@ class Front:
         """Tell whether the connection is closed without an answer."""
         try:
             self.ask(method, path, **fields)
-        except httpx.RemoteProtocolError as error:
-            return "without sending a response" in str(error)
+        except httpx.TransportError:
+            return self.server.journal(path)[-1]["status"] is None
         return False
 
     def effects(self) -> list[str]:
