@@ -9,7 +9,7 @@ Numbers are consecutive: an entry's place follows from its number, and what a fu
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -106,11 +106,13 @@ class Journal:
 
 def effect_counts(entries: list[Entry]) -> dict[str, dict[str, int]]:
     """Count the effects of each request id, whoever sent it how often; no effect at all is an empty count."""
-    counts: dict[str, Counter[str]] = {}
+    counts: dict[str, dict[str, int]] = {}
     for entry in entries:
         if entry.request_id is not None:
-            counts.setdefault(entry.request_id, Counter()).update(entry.effects)
-    return {request_id: dict(effects) for request_id, effects in counts.items()}
+            own = counts.setdefault(entry.request_id, {})
+            for effect in entry.effects:
+                own[effect] = own.get(effect, 0) + 1
+    return counts
 
 
 class JournalMiddleware:
