@@ -6,6 +6,7 @@ misspelt field would silently test nothing.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 
 from starlette.exceptions import HTTPException
@@ -122,6 +123,8 @@ async def add_fault(request: Request) -> Response:
     hang_up = request.scope.get("extensions", {}).get("mock.hang_up")
     if hang_up is not None and server.faults.will_drop(server.clock()):
         hang_up()
+        # The sockets are closed in the next round of the loop; whoever reads this answer must find them so.
+        await asyncio.sleep(0)
     return JSONResponse({"id": rule.id}, status_code=201)
 
 

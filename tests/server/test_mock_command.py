@@ -150,6 +150,19 @@ def test_while_a_drop_is_pending_no_connection_is_used_twice(url: str) -> None:
         assert "connection" not in client.get("/api/data").headers
 
 
+def test_who_has_set_a_drop_finds_idle_connections_closed_already(url: str) -> None:
+    """A client that goes on at once cannot send into a connection that is about to go, and lose what no rule hit."""
+    with httpx.Client(base_url=url) as client:
+        client.post("/mock/reset")
+        for _ in range(20):
+            with socket_to(url) as idle:
+                ask(idle, b"GET /api/data HTTP/1.1\r\nHost: x\r\n\r\n")
+                client.post("/mock/faults", json={"path": "/never", "kind": "drop_before"})
+                idle.setblocking(False)
+                assert idle.recv(1) == b""
+            client.delete("/mock/faults")
+
+
 def test_a_drop_that_is_set_while_a_request_is_under_way_spares_it_and_hits_the_next(url: str) -> None:
     """The answer comes and ends the connection, used before or not; the next request, on a new one, gets none."""
     with socket_to(url) as used, httpx.Client(base_url=url) as client:
