@@ -31,7 +31,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class DroppableProtocol(H11Protocol):
-    """HTTP whose connections the app may close: its own by `mock.drop`, all that are idle by `mock.hang_up`."""
+    """HTTP whose connections the app may close: its own by `mock.drop`, all that are idle by `mock.hang_up`.
+
+    `mock.reused` tells whether the request's connection has carried another one before.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give the app of this connection the means to close it."""
@@ -47,13 +50,19 @@ class DroppableProtocol(H11Protocol):
 
 
 def _droppable(app: ASGIApp, transport: asyncio.Transport, hang_up: Callable[[], None]) -> ASGIApp:
+    served = 0
+
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal served
+        served += 1
+
         async def drop() -> None:
             transport.abort()
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        scope["extensions"] = {**scope.get("extensions", {}), "mock.drop": drop, "mock.hang_up": hang_up}
+        ours = {"mock.drop": drop, "mock.hang_up": hang_up, "mock.reused": served > 1}
+        scope["extensions"] = {**scope.get("extensions", {}), **ours}
         try:
             await app(scope, receive, send)
         except asyncio.CancelledError:
@@ -85,6 +94,17 @@ class MockServer(uvicorn.Server):
         for task in list(self.server_state.tasks):
             task.cancel()
         await super().shutdown(sockets)
+
+    def stop_with_stdin(self) -> None:
+        """Stop when whoever holds the other end of the standard input is gone, even if it was killed."""
+        loop, stdin = asyncio.get_running_loop(), sys.stdin.fileno()
+
+        def look() -> None:
+            if not os.read(stdin, 4096):
+                loop.remove_reader(stdin)
+                self.should_exit = True
+
+        loop.add_reader(stdin, look)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -128,7 +148,10 @@ async def serve(options: argparse.Namespace, listener: socket.socket) -> None:
         timeout_graceful_shutdown=1,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    await MockServer(config, greeting(options, listener)).serve([listener])
+    server = MockServer(config, greeting(options, listener))
+    if options.stop_with_stdin:
+        server.stop_with_stdin()
+    await server.serve([listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -157,6 +180,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         refresh_lifetime=options.refresh_lifetime,
         rotation=options.rotation,
         grace=options.grace,
+        clock_offset=options.clock_offset,
         latency=options.latency,
         token_format=options.token_format,
         cors_origins=tuple(options.cors_origin),
@@ -173,6 +197,7 @@ def parser() -> argparse.ArgumentParser:
     for name in ("access_lifetime", "refresh_lifetime", "grace", "latency"):
         option = "--" + name.replace("_", "-")
         add(option, type=_seconds, default=getattr(DEFAULTS, name), metavar="SECONDS", help="default: %(default)s")
+    add("--clock-offset", type=_offset, default=0.0, metavar="SECONDS", help="added to the server's clock; default: 0")
     rotate = argparse.BooleanOptionalAction
     add("--rotation", action=rotate, default=DEFAULTS.rotation, help="each refresh token works once (default)")
     add("--token-format", choices=("jwt", "opaque"), default=DEFAULTS.token_format)
@@ -180,6 +205,7 @@ def parser() -> argparse.ArgumentParser:
     add("--page-root", type=_directory, default=REPOSITORY, metavar="PATH", help="where index.html is")
     add("--mount", type=_mount, action="append", default=[], metavar="NAME=PATH", help="serve this too; repeatable")
     add("--no-page", action="store_true", help="serve the API alone")
+    add("--stop-with-stdin", action="store_true", help="stop when the standard input, a pipe, is closed")
     add("--access-log", action="store_true", help="print every request")
     return parser
 
@@ -188,6 +214,13 @@ def _seconds(value: str) -> float:
     seconds = float(value)
     if not 0 <= seconds <= LONGEST:
         raise argparse.ArgumentTypeError(f"{value} is not a duration in seconds")
+    return seconds
+
+
+def _offset(value: str) -> float:
+    seconds = float(value)
+    if not -LONGEST <= seconds <= LONGEST:
+        raise argparse.ArgumentTypeError(f"{value} is not an offset in seconds")
     return seconds
 
 
