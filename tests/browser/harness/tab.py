@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from selenium.webdriver.support.ui import WebDriverWait
+
 from tests.browser.harness.cdp import Parameters, Wire
-from tests.browser.harness.chromium import Chromium, Page
+from tests.browser.harness.chromium import SCRIPT_TIMEOUT, Chromium, Page
 
 # Runs before anything of the page: tells the test what is stored and every word between tabs, and when.
 WIRETAP = """
@@ -54,7 +57,8 @@ EVERYTHING_SHOWN = """
         try { return Object.keys(window[name]); } catch { return []; }
     });
     return {
-        html: document.documentElement.outerHTML, title: document.title, url: location.href, referrer: document.referrer,
+        html: document.documentElement.outerHTML, title: document.title,
+        url: location.href, referrer: document.referrer,
         keys: areas.flat(), fields: [...document.querySelectorAll("input, textarea")].map((each) => each.value),
     };
 """
@@ -85,6 +89,8 @@ class Testimony:
     frozen: list[tuple[float, float]] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
     """What answers held that never reached the page."""
+    lost: list[float] = field(default_factory=list)
+    """When answers were thrown away on their way to it."""
     killed: float | None = None
     """When it was closed or killed."""
 
@@ -130,6 +136,14 @@ class Tab(Page):
         """Run JavaScript before anything of the page at each load from now on."""
         self.wire.call("Page.addScriptToEvaluateOnNewDocument", source=source)
 
+    def wait_until(self, condition: Callable[[Testimony], object]) -> None:
+        """Wait until what the tab has told so far says so."""
+        WebDriverWait(self.browser.driver, SCRIPT_TIMEOUT, 0.02).until(lambda _: self._hears(condition))
+
+    def _hears(self, condition: Callable[[Testimony], object]) -> bool:
+        self.wire.catch_up()
+        return bool(condition(self.testimony))
+
     # -- what can happen to it --
 
     def freeze(self) -> None:
@@ -157,6 +171,21 @@ class Tab(Page):
         self.wire.wait_for("Inspector.detached")
         self.testimony.killed = time.time()
 
+    # -- what can happen to its storage --
+
+    def clear(self, *kinds: str) -> None:
+        """Clear the site's data, as a person does in the settings: ``local_storage``, ``indexeddb`` ..."""
+        self.wire.call("Storage.clearDataForOrigin", origin=self.url, storageTypes=",".join(kinds))
+        self._note_wiped()
+
+    def wipe(self, source: str) -> None:
+        """Run JavaScript after which nothing that is stored says which generation came last."""
+        self.script(source)
+        self._note_wiped()
+
+    def _note_wiped(self) -> None:
+        self.testimony.told.append({"kind": "wiped", "area": "local", "key": "", "value": None, "time": time.time()})
+
     # -- what can happen to its requests --
 
     def hold(self, path: str, stage: Literal["Request", "Response"] = "Response") -> None:
@@ -166,6 +195,24 @@ class Tab(Page):
     def held(self) -> Held:
         """Wait for a request that is held."""
         return Held(self, self.wire.wait_for("Fetch.requestPaused"))
+
+    def serve_with(self, path: str, **headers: str) -> None:
+        """Let every answer come with further headers; ``path`` alone with those whose names begin with ``only_``."""
+        everywhere = {name: value for name, value in headers.items() if not name.startswith("only_")}
+        there = {name.removeprefix("only_"): value for name, value in headers.items() if name.startswith("only_")}
+
+        def go_on(event: Parameters) -> None:
+            added = {**everywhere, **(there if event["request"]["url"] == f"{self.url}{path}" else {})}
+            fields = [{"name": name.replace("_", "-"), "value": value} for name, value in added.items()]
+            self.wire.send(
+                "Fetch.continueResponse",
+                requestId=event["requestId"],
+                responseCode=event["responseStatusCode"],
+                responseHeaders=[*event["responseHeaders"], *fields],
+            )
+
+        self.wire.on("Fetch.requestPaused", go_on)
+        self.hold("*")
 
     def hold_no_more(self) -> None:
         """Let what is held go on, and everything after it."""
@@ -177,7 +224,10 @@ class Tab(Page):
         on = self.wire.on
         on("Runtime.bindingCalled", lambda event: self.testimony.told.append(json.loads(event["payload"])))
         on("Runtime.consoleAPICalled", self._note_console)
-        on("Runtime.exceptionThrown", lambda event: self.testimony.console.append(json.dumps(event["exceptionDetails"])))
+        on(
+            "Runtime.exceptionThrown",
+            lambda event: self.testimony.console.append(json.dumps(event["exceptionDetails"])),
+        )
         on("Log.entryAdded", lambda event: self.testimony.console.append(json.dumps(event["entry"])))
         on("Network.requestWillBeSent", self._note_request)
         on("Runtime.executionContextCreated", lambda _: None)
@@ -220,11 +270,18 @@ class Held:
         """Let it go on."""
         self.tab.wire.call("Fetch.continueRequest", requestId=self.event["requestId"])
 
+    def answer(self, status: int, **headers: str) -> None:
+        """Answer it in the server's place, which never hears of it; underscores in names stand for hyphens."""
+        fields = [{"name": name.replace("_", "-"), "value": value} for name, value in headers.items()]
+        identity = self.event["requestId"]
+        self.tab.wire.call("Fetch.fulfillRequest", requestId=identity, responseCode=status, responseHeaders=fields)
+
     def drop(self) -> None:
         """Throw it away: for the page the network broke."""
         if "responseStatusCode" in self.event:
             answer = self.tab.wire.call("Fetch.getResponseBody", requestId=self.event["requestId"])
             body = base64.b64decode(answer["body"]) if answer["base64Encoded"] else answer["body"]
             found = json.loads(body)
+            self.tab.testimony.lost.append(time.time())
             self.tab.testimony.secrets |= {found[name] for name in TOKENS if name in found}
         self.tab.wire.call("Fetch.failRequest", requestId=self.event["requestId"], errorReason="ConnectionReset")

@@ -12,8 +12,9 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any
 
-import freshfetch
 import js
+
+import freshfetch
 from freshfetch import browser
 
 PATIENCE = 60.0

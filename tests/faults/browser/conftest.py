@@ -1,4 +1,4 @@
-"""What tests of faults in a browser are given: tabs that are watched from outside, and the ten invariants at the end."""
+"""What tests of faults in a browser are given: tabs that are watched from outside, and the invariants at the end."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class Tabs:
         self.browser = browser
         self.server = server
         self.all: list[Tab] = []
+        self.stolen: list[float] = []
+        """When a thief used a refresh token."""
 
     def blank(self) -> Tab:
         """Open a window that is watched, with nothing in it."""
@@ -44,6 +46,10 @@ class Tabs:
         if before:
             tab.before_load(before)
         tab.load()
+        return self.enter(tab, settings)
+
+    def enter(self, tab: Tab, settings: str = "") -> Tab:
+        """Make a session in a page, and enter it."""
         tab.run(SESSION.format(settings=settings))
         return tab
 
@@ -62,7 +68,7 @@ def tabs(browser: Chromium, server: Server) -> Iterator[Tabs]:
     server.settings(grace=0)
     tabs = Tabs(browser, server)
     yield tabs
-    evidence = gather(tabs.all, server.journal(), allowed_origins=[server.url])
+    evidence = gather(tabs.all, server.journal(), stolen=tabs.stolen, allowed_origins=[server.url])
     for tab in tabs.all:
         tab.wire.close()
     check_all(evidence)

@@ -26,15 +26,20 @@ PASSWORDS = ("lovelace", "hopper")
 Told = dict[str, Any]
 
 
-def gather(tabs: Iterable[Tab], journal: list[Told], *, allowed_origins: list[str]) -> Evidence:
-    """Put together what all tabs of a test, living or dead, have to say."""
+def gather(tabs: Iterable[Tab], journal: list[Told], *, stolen: list[float], allowed_origins: list[str]) -> Evidence:
+    """Put together what all tabs of a test, living or dead, have to say.
+
+    ``stolen`` are moments at which a thief used a refresh token.
+    """
     seen = {str(number): tab.testify() for number, tab in enumerate(tabs, 1)}
     secrets = sorted({secret for testimony in seen.values() for secret in _secrets(testimony)} | set(PASSWORDS))
+    redeemed = list(_redemptions(seen))
+    _mark_lost(journal, sorted([*_losses(seen, redeemed), *stolen]))
     return Evidence(
         journal=journal,
         tabs=[each for name, testimony in seen.items() for each in _sessions(name, testimony)],
         stores=[_history(seen.values())],
-        redemptions=[*_redemptions(seen), *_refusals(journal)],
+        redemptions=[*redeemed, *_refusals(journal)],
         departures=[departure for testimony in seen.values() for departure in _departures(testimony, secrets)],
         allowed_origins=allowed_origins,
         texts=[text for name, testimony in seen.items() for text in _texts(name, testimony)],
@@ -94,7 +99,7 @@ def _redemptions(seen: dict[str, Testimony]) -> Iterator[Redemption]:
 
 
 def _redemptions_of(name: str, session: Told, testimony: Testimony) -> Iterator[Redemption]:
-    """Yield what one session redeemed: the token as it left, the end as it was told, the successor as it was stored."""
+    """Yield what one session redeemed: the token as it left, the end as told, the successor as stored."""
     tokens = {each["time"]: _fields(each["body"]).get("refreshToken", "") for each in _refreshes(testimony)}
     began: Told | None = None
     for told in testimony.told:
@@ -115,7 +120,9 @@ def _redemption(
     end = ended["time"] if ended else (testimony.killed or began["time"])
     sent = [token for time, token in tokens.items() if began["time"] - 0.005 <= time <= end]
     succeeded = ended is not None and ended["event"] == "RefreshSucceeded"
-    stored = [_fields(each["value"]) for each in testimony.of("written") if began["time"] <= each["time"] <= end + 0.002]
+    stored = [
+        _fields(each["value"]) for each in testimony.of("written") if began["time"] <= each["time"] <= end + 0.002
+    ]
     return Redemption(
         tab=name,
         token=sent[0] if sent else "",
@@ -126,6 +133,23 @@ def _redemption(
         status=200 if succeeded else None,
         given_up=ended is None,
     )
+
+
+def _losses(seen: dict[str, Testimony], redeemed: list[Redemption]) -> Iterator[float]:
+    """Yield the moments at which an answer of the auth server was lost on its way to a tab."""
+    for name, testimony in seen.items():
+        yield from testimony.lost
+        stops = [start for start, _ in testimony.frozen] + ([testimony.killed] if testimony.killed else [])
+        mine = [each for each in redeemed if each.tab.startswith(f"{name},")]
+        yield from (stop for stop in stops if any(each.began <= stop <= each.ended for each in mine))
+
+
+def _mark_lost(journal: list[Told], losses: list[float]) -> None:
+    """Say in the journal, which ends at the server's door, that an answer did not arrive."""
+    for loss in losses:
+        rotated = [entry for entry in journal if "refreshed" in entry["effects"] and entry["at"] <= loss]
+        if rotated:
+            rotated[-1]["fault"] = "drop_after"
 
 
 def _refreshes(testimony: Testimony) -> list[Told]:
