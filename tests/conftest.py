@@ -7,6 +7,7 @@ import inspect
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import looptime
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -52,4 +53,5 @@ async def world() -> AsyncIterator[World]:
     """Give a world with a strict server: rotation, no grace."""
     world = World(grace=0.0)
     yield world
-    await world.close()
+    with looptime.enabled(strict=True):
+        await world.close()

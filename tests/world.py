@@ -138,7 +138,7 @@ class World:
 
     def __init__(self, **settings: Any) -> None:
         self.clock = VirtualClock()
-        self.app = create_app(Settings(**settings), clock=lambda: START + asyncio.get_running_loop().time())
+        self.app: Any = create_app(Settings(**settings), clock=lambda: START + asyncio.get_running_loop().time())
         self.store = MemoryTokenStore()
         self.lock = MemoryLock()
         self.channel = MemoryChannel()

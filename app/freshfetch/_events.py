@@ -75,6 +75,8 @@ class RefreshSucceeded(Event):
     """The new tokens are stored."""
 
     expires_in: float | None
+    scope: str | None = None
+    """What they are good for now, where the server says so: it may be less than before (RFC 6749 section 6)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

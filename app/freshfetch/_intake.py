@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import count
 from types import MappingProxyType
@@ -14,10 +15,8 @@ from ._errors import ConfigurationError, InvalidRequestError
 from ._models import Body, Headers, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from ._identity import Identity
-    from ._ports import Transport
+    from ._ports import AuthServer, Transport
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _OPAQUE = "null"
@@ -47,6 +46,8 @@ class Intake:
     ) -> Request:
         """Return the request as an immutable value. Raises InvalidRequestError for what makes no request."""
         content = self._body(body, json)
+        if replay is not None and not isinstance(replay, bool):
+            raise InvalidRequestError("replay is None, True or False.")
         if replay is True and content is not None and not content.replayable:
             raise InvalidRequestError("replay=True needs a body that can be sent twice; a stream cannot.")
         self._identity.look()
@@ -92,6 +93,21 @@ def allowed_origins(transport: Transport, urls: Iterable[str]) -> frozenset[str]
     return frozenset(origins if home == _OPAQUE else origins | {_safe_origin(home)})
 
 
+def check_auth_server(auth_server: AuthServer, transport: Transport) -> None:
+    """Look where the auth server's requests will go: passwords and refresh tokens travel there.
+
+    Raises:
+        ConfigurationError: one would go over plain http, and not to this machine.
+    """
+    requests = (
+        auth_server.sign_in_request("", "", transport),
+        auth_server.refresh_request("", transport),
+        auth_server.sign_out_request("", transport),
+    )
+    for request in requests:
+        _safe_origin(request.target.origin)
+
+
 def _safe_origin(origin: str) -> str:
     host = urlsplit(origin).hostname or ""
     loopback = host in _LOOPBACK or host.endswith(".localhost")
@@ -116,15 +132,22 @@ def _json_body(value: Any) -> Body:
 
 
 def _headers(fields: Mapping[str, str] | Iterable[tuple[str, str]] | None, body: Body | None) -> Headers:
-    try:
-        headers = Headers(fields or ())
-    except (TypeError, ValueError):
-        raise InvalidRequestError("headers are a mapping of names to values, or pairs of them.") from None
+    headers = Headers(_pairs(fields or ()))
     if not all(_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value) for name, value in headers.items()):
         raise InvalidRequestError("A header's name or value holds a character that HTTP does not allow there.")
     if body is not None and body.content_type is not None and "content-type" not in headers:
         return headers.having(content_type=body.content_type)
     return headers
+
+
+def _pairs(fields: Mapping[str, str] | Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    try:
+        pairs = [(name, value) for name, value in (fields.items() if isinstance(fields, Mapping) else fields)]
+    except (TypeError, ValueError):
+        pairs = [(None, None)]
+    if not all(isinstance(part, (str, int, float)) for pair in pairs for part in pair):
+        raise InvalidRequestError("headers are a mapping of names to values, or pairs of them; both text or numbers.")
+    return pairs
 
 
 def _method(method: str) -> str:
@@ -134,6 +157,6 @@ def _method(method: str) -> str:
 
 
 def _timeout(timeout: float | None) -> float | None:
-    if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout > 0):
+    if timeout is not None and (type(timeout) not in (int, float) or not timeout > 0):
         raise InvalidRequestError("timeout is a number of seconds above 0, or None.")
     return timeout

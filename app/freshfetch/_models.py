@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ._errors import HTTPStatusError
+from ._json import parse_json
 
 _BEARER = re.compile(r"(?:^|,)\s*bearer\b")  # one of several challenges may be ours (RFC 9110 section 11.6.1)
 _ERROR = re.compile(r"""(?:^|[\s,])error\s*=\s*"?([^",\s]*)""")
@@ -64,10 +64,10 @@ class Body:
 class Target:
     """Where a URL leads, as the transport that will send the request understands it."""
 
-    url: str
+    url: str = field(repr=False)
     """Absolute."""
     origin: str
-    """Scheme, host and port, serialised as browsers do (``https://api.example``)."""
+    """Scheme, host and port, serialised as browsers do (``https://api.example``); ``null`` if not http or https."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,8 @@ class Request:
     owner: Owner | None = None
     replay: bool | None = None
     timeout: float | None = None
+    longest_answer: int | None = None
+    """Bytes. Reading an answer that turns out longer is a TransportError; None reads whatever comes."""
 
     def __repr__(self) -> str:
         return f"<Request #{self.number} {self.method} {self.path}>"
@@ -135,6 +137,9 @@ class Response:
     js_response: Any = field(default=None, repr=False)
     """The browser's own Response; None elsewhere."""
 
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self.url.partition('?')[0]}>"
+
     @property
     def ok(self) -> bool:
         """Whether the status is one of 200 to 299."""
@@ -156,9 +161,10 @@ class Response:
         """Return the body parsed as JSON.
 
         Raises:
-            json.JSONDecodeError: the body is something else, whatever its Content-Type says.
+            json.JSONDecodeError: the body is something else, whatever its Content-Type says, or is nested so
+                deeply that reading it would be the end of a browser's Python.
         """
-        return json.loads(await self.text(), **options)
+        return parse_json(await self.text(), **options)
 
     def raise_for_status(self) -> None:
         """Do nothing below 400.

@@ -29,7 +29,7 @@ class Transport(Protocol):
         """Take a body as it is now. Raises InvalidRequestError for a kind it cannot send."""
 
     async def send(self, request: Request) -> Response:
-        """Send and return the answer; its body may still be on its way."""
+        """Send and return the answer; its body may still be on its way, and is read up to ``longest_answer``."""
 
 
 class TokenStore(Protocol):

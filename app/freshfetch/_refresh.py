@@ -126,7 +126,8 @@ class Refresher:
             raise SessionClosedError("This session is closed; its tokens are not renewed any more.")
         if self._task is None:
             self._failed, self._reason, self._refused = record.access_token, reason, reason == "refused"
-            self._queue.hold()
+            if not record.failures or not self._still_works(record):  # what failed before is not waited for early
+                self._queue.hold()
             self._task = asyncio.get_running_loop().create_task(self._run(record), name="freshfetch refresh")
             self._task.add_done_callback(_retrieve)
             self._status.note(refreshing=True)
@@ -314,7 +315,8 @@ class Refresher:
         renewed = record.renewed(tokens, generation=generation + 1, now=sent_at)
         if not await self._records.commit(renewed, expected=generation):
             return await self._superseded()
-        self._announce(RefreshSucceeded(at=self._clock.now(), expires_in=tokens.expires_in))
+        now = self._clock.now()
+        self._announce(RefreshSucceeded(at=now, expires_in=tokens.expires_in, scope=tokens.scope))
         self._channel.publish(Hint("changed"))
         return renewed
 

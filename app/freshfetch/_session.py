@@ -17,6 +17,7 @@ from ._errors import (
     ConfigurationError,
     FreshfetchError,
     InvalidCredentialsError,
+    InvalidRequestError,
     RequestTimeoutError,
     SessionClosedError,
     StorageError,
@@ -25,12 +26,12 @@ from ._errors import (
 from ._events import RevocationFailed, State
 from ._heartbeat import Heartbeat, HeartbeatPolicy
 from ._identity import Identity
-from ._intake import Intake, allowed_origins
+from ._intake import Intake, allowed_origins, check_auth_server
 from ._listeners import Listener, Listeners
 from ._models import Request, Response, is_expired_token
 from ._ports import AuthServer, Channel, Clock, Hint, Lock, Ports, Presence, Refusal, TokenStore, Transport
 from ._queue import QueuePolicy, RequestQueue
-from ._record import SessionRecord, Tokens
+from ._record import LONGEST_SUBJECT, SessionRecord, Tokens, valid_subject
 from ._records import Records
 from ._refresh import Refresher
 from ._retry import RetryPolicy
@@ -87,6 +88,7 @@ class Session:
         if leeway < 0:
             raise ConfigurationError("leeway is a number of seconds, 0 or more.")
         ports = Ports(transport=transport, store=store, lock=lock, channel=channel, clock=clock, presence=presence)
+        check_auth_server(auth_server, transport)
         rules = Rules(
             origins=allowed_origins(transport, origins),
             leeway=leeway,
@@ -246,11 +248,14 @@ class Session:
         """Sign a person in. What the same person's page still has to send can be sent then.
 
         Raises:
+            InvalidRequestError: at once, for what cannot be a user name (1 to 256 characters) or a password.
             InvalidCredentialsError: user name or password is wrong.
             AuthServerError: the auth server refuses for another reason.
             TransportError: it cannot be reached.
         """
         self._check_open()
+        if not valid_subject(username) or not isinstance(password, str):
+            raise InvalidRequestError(f"A user name is text of 1 to {LONGEST_SUBJECT} characters, a password is text.")
         request = self._auth_server.sign_in_request(username, password, self._ports.transport)
         sent_at = self._ports.clock.now()
         answer = await self._ask_auth_server(request, secrets=(password,))

@@ -13,20 +13,28 @@ from types import MappingProxyType
 from typing import Any
 
 from ._errors import ConfigurationError
+from ._json import parse_json
 from ._models import Body, Headers, Request, Response
 from ._ports import Refusal, Transport
-from ._record import Tokens, valid_access_token, valid_refresh_token, valid_seconds
+from ._record import Tokens, valid_access_token, valid_refresh_token, valid_seconds, valid_subject
 
 __all__ = ["JsonAuthServer"]
 
 # A token endpoint must not be followed elsewhere with the refresh token (a 307 re-sends the body), must
-# not be given cookies, and its answer must not be cached.
-_OPTIONS = MappingProxyType({"redirect": "error", "credentials": "omit", "cache": "no-store"})
+# not be given cookies or the page's address, and its answer must not be cached. No keepalive: a request that
+# outlives its page rotates the refresh token for nobody.
+_OPTIONS = MappingProxyType(
+    {"redirect": "error", "credentials": "omit", "cache": "no-store", "referrerPolicy": "no-referrer"}
+)
+LONGEST_ANSWER = 200 * 1024
+"""Bytes. Two tokens of the longest kind take a sixth of it."""
 
 _MISCONFIGURED = frozenset(
     {"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope"}
 )
 _PASSING = frozenset({408, 425, 429})  # say "later", whatever words come with them
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")  # RFC 6749 section 3.3
+_LONGEST_SCOPE = 1000
 _ERROR_CODE = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 _LEAK = 8  # so many characters of a token in a row are too many
 
@@ -78,7 +86,8 @@ class JsonAuthServer:
         answer = await _json_object(response)
         if response.ok:
             # It says that it granted something: the refresh token may be spent.
-            return _tokens(answer) or Refusal(kind="ambiguous", status=response.status, error="unusable_answer")
+            unusable = Refusal(kind="ambiguous", status=response.status, error="unusable_answer")
+            return _tokens(answer, secrets) or unusable
         error = _error_code(answer, secrets)
         return Refusal(
             kind=self._kind(response.status, error),
@@ -101,6 +110,7 @@ class JsonAuthServer:
             headers=Headers({"content-type": "application/json", "accept": "application/json"}),
             body=Body(json.dumps(content)),
             options=_OPTIONS,
+            longest_answer=LONGEST_ANSWER,
         )
 
     def _kind(self, status: int, error: str) -> str:
@@ -116,7 +126,7 @@ class JsonAuthServer:
 async def _json_object(response: Response) -> dict[str, Any]:
     try:
         answer = await response.json()
-    except (ValueError, RecursionError):
+    except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
 
@@ -125,7 +135,7 @@ def _first(answer: dict[str, Any], *names: str) -> Any:
     return next((answer[name] for name in names if answer.get(name) is not None), None)
 
 
-def _tokens(answer: dict[str, Any]) -> Tokens | None:
+def _tokens(answer: dict[str, Any], secrets: tuple[str, ...]) -> Tokens | None:
     """Read a grant; None when any part of it is unusable, since half a grant must not be stored."""
     access_token = _first(answer, "accessToken", "access_token", "token")
     refresh_token = _first(answer, "refreshToken", "refresh_token")
@@ -143,8 +153,16 @@ def _tokens(answer: dict[str, Any]) -> Tokens | None:
         refresh_token=refresh_token,
         expires_in=expires_in,
         refresh_expires_in=refresh_expires_in,
-        subject=subject if isinstance(subject, str) and 0 < len(subject) <= 256 else None,
+        subject=subject if valid_subject(subject) else None,
+        scope=_scope(answer.get("scope"), (*secrets, access_token, refresh_token or "")),
     )
+
+
+def _scope(value: Any, secrets: tuple[str, ...]) -> str | None:
+    """Read a scope; None for what is none: listeners are told of it, so it must not repeat what it came with."""
+    if not isinstance(value, str) or len(value) > _LONGEST_SCOPE or not _SCOPE.fullmatch(value):
+        return None
+    return None if _leaks(value, secrets) else value
 
 
 def _seconds(value: Any) -> Any:
@@ -165,13 +183,13 @@ def _description(answer: dict[str, Any], secrets: tuple[str, ...]) -> str:
     if not isinstance(text, str):
         return ""
     shown = text[:200]
-    return "" if _leaks(shown, secrets) or any(secret in shown for secret in secrets) else shown
+    return "" if _leaks(shown, secrets) else shown
 
 
 def _leaks(text: str, secrets: tuple[str, ...]) -> bool:
-    """Tell whether a server's words repeat a part of what it was sent."""
+    """Tell whether a server's words repeat what it was sent, or a part of it."""
     pieces = {text[at : at + _LEAK] for at in range(max(0, len(text) - _LEAK + 1))}
-    return any(piece in secret for secret in secrets for piece in pieces)
+    return any(secret in text or any(piece in secret for piece in pieces) for secret in secrets if secret)
 
 
 def _subject_claim(token: str) -> str | None:
@@ -180,8 +198,8 @@ def _subject_claim(token: str) -> str | None:
     if len(parts) != 3:
         return None
     try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (ValueError, RecursionError):
+        claims = parse_json(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)).decode())
+    except ValueError:
         return None
     subject = claims.get("sub") if isinstance(claims, dict) else None
     return subject if isinstance(subject, str) else None

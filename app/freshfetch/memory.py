@@ -157,6 +157,9 @@ class ASGITransport:
             port = parts.port
         except ValueError:
             raise InvalidRequestError("The URL cannot be parsed.") from None
+        after_address = parts.netloc.rpartition("]")[2] if "]" in parts.netloc else ""
+        if after_address and not after_address.startswith(":"):
+            raise InvalidRequestError("The URL cannot be parsed.")
         if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
             raise InvalidRequestError("A URL is http or https, names a host, and holds no user name or password.")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -182,7 +185,7 @@ class ASGITransport:
             status=exchange.status,
             url=request.target.url,
             headers=Headers(exchange.headers),
-            read=exchange.body,
+            read=exchange.read,
         )
 
     def _scope(self, request: Request) -> _Scope:
@@ -210,6 +213,7 @@ class _Exchange:
     def __init__(self, request: Request) -> None:
         content = b"" if request.body is None else request.body.content
         self._request_body: bytes = content.encode() if isinstance(content, str) else content
+        self._longest = request.longest_answer
         self._asked = False
         self._parts: list[bytes] = []
         self.status = 0
@@ -230,5 +234,8 @@ class _Exchange:
             self._parts.append(message.get("body", b""))
             self.complete = not message.get("more_body", False)
 
-    async def body(self) -> bytes:
-        return b"".join(self._parts)
+    async def read(self) -> bytes:
+        content = b"".join(self._parts)
+        if self._longest is not None and len(content) > self._longest:
+            raise TransportError(f"The answer is longer than {self._longest} bytes.")
+        return content

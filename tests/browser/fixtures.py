@@ -19,9 +19,11 @@ import pytest
 
 from mock_server.testing import Server
 from tests.browser.harness.chromium import GONE, Chromium, Page
+from tests.browser.harness.notes_page import NotesPage
 from tests.browser.harness.site import HARNESS, write_site
 
 CHROMIUM = pytest.StashKey[Chromium]()
+OpenPage = Callable[[], NotesPage]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -57,11 +59,17 @@ def module_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromiu
 
 
 @pytest.fixture
-def browser(module_browser: Chromium, server: Server, request: pytest.FixtureRequest) -> Chromium:
-    """The browser with one blank window, and nothing stored for the server's origin."""
+def browser(module_browser: Chromium, server: Server, request: pytest.FixtureRequest) -> Iterator[Chromium]:
+    """The browser with one blank window, and nothing stored for the server's origin.
+
+    The test fails if a page in it does something that its Content-Security-Policy refuses.
+    """
     module_browser.forget(server.url)
     request.node.stash[CHROMIUM] = module_browser
-    return module_browser
+    yield module_browser
+    # A browser that the test has crashed can tell nothing more.
+    with contextlib.suppress(*GONE):
+        assert module_browser.refused_by_policy() == []
 
 
 @pytest.fixture
@@ -88,3 +96,24 @@ def page(browser: Chromium, server: Server) -> Page:
 def new_window(browser: Chromium, server: Server) -> Callable[[], Page]:
     """Further windows of the same browser, each in a process of its own, with a Python of its own."""
     return lambda: browser.open_window(server.url)
+
+
+@pytest.fixture
+def open_page(browser: Chromium, server: Server) -> Iterator[OpenPage]:
+    """Open windows with the page; at the end, whatever happened, no token is in sight and nothing was refused."""
+    pages: list[NotesPage] = []
+
+    def open_one() -> NotesPage:
+        if pages:
+            browser.driver.switch_to.new_window("window")
+        pages.append(NotesPage(browser, server.url + "/"))
+        return pages[-1].open()
+
+    yield open_one
+    tokens = set[str]().union(*(page.tokens() for page in pages))
+    shown = "\n".join([*browser.log(), *(page.shown() for page in pages)])
+    assert [refused for page in pages for refused in page.violations()] == []
+    assert tokens
+    for token in tokens:
+        assert token not in shown
+        assert token[-8:] not in shown

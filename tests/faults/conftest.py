@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 
+import looptime
 import pytest
 
 from tests.faults.invariants import Text
@@ -20,4 +21,5 @@ async def world(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[
     printed = capsys.readouterr()
     log = "\n".join(record.getMessage() for phase in ("setup", "call") for record in caplog.get_records(phase))
     console = [Text(where="the log", text=log), Text(where="the console", text=printed.out + printed.err)]
-    await world.finish(*console)
+    with looptime.enabled(strict=True):
+        await world.finish(*console)

@@ -105,7 +105,7 @@ class Act:
     """Something the test or the person did that explains what follows.
 
     ``sign_out``, ``sign_in``, ``storage`` (cleared, corrupted or refused), ``came_back`` (person or network),
-    ``clock`` (was set), ``kill`` or ``close`` of a tab.
+    ``clock`` (was set), ``kill`` or ``close`` of a tab, ``theft`` (somebody else used a refresh token).
     """
 
     time: float
@@ -235,7 +235,7 @@ def _effects_of(calls: list[Call], entries: list[dict[str, Any]]) -> Iterator[st
     genuine = [entry for entry in entries if entry["status"] == successes[-1].status]
     if not genuine:
         yield f"{_named(call)} was answered {successes[-1].status} by nobody"
-    elif call.method in CHANGING and genuine[-1]["fault"] not in UNASKED and not effects:
+    elif call.method in CHANGING and genuine[-1]["user"] and genuine[-1]["fault"] not in UNASKED and not effects:
         yield f"{_named(call)} succeeded and had no effect"
     elif call.method in CHANGING and effects > len(calls):
         yield f"{_named(call)} succeeded and had {effects} effects"
@@ -265,7 +265,8 @@ def one_refresh(evidence: Evidence) -> list[str]:
         for each in in_order
         if each.token in spent and each.began > spent[each.token] + _SLACK
     ]
-    return found + [f"the server took a refresh for theft: {words}" for words in _false_alarms(evidence.journal)]
+    alarms = [] if evidence.did("theft") else _false_alarms(evidence.journal)
+    return found + [f"the server took a refresh for theft: {words}" for words in alarms]
 
 
 def _overlapping(in_order: list[Redemption]) -> Iterator[tuple[Redemption, Redemption]]:
@@ -299,12 +300,13 @@ def _false_alarms(journal: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def only_to_allowed_origins(evidence: Evidence) -> list[str]:
     """I4: no credential leaves for an origin outside the allow-list, and none is ever in a URL."""
     allowed = set(evidence.allowed_origins)
+    pieces = _pieces(evidence.secrets)
     found = []
     for departure in evidence.departures:
         origin = origin_of(departure.url)
         if departure.credential and origin not in allowed:
             found.append(f"a credential left for {origin}")
-        if _leaks(departure.url, evidence.secrets) or _leaks(unquote(departure.url), evidence.secrets):
+        if _grams(f"{departure.url} {unquote(departure.url)}") & pieces:
             found.append(f"a URL to {origin} holds a part of a token")
     return found
 
@@ -325,10 +327,6 @@ def silence(evidence: Evidence) -> list[str]:
     """I5: no token, nor eight characters of one, in anything that somebody could read."""
     pieces = _pieces(evidence.secrets)
     return [f"{text.where} holds a part of a token" for text in evidence.texts if _grams(text.text) & pieces]
-
-
-def _leaks(text: str, secrets: Iterable[str]) -> bool:
-    return bool(_grams(text) & _pieces(secrets))
 
 
 def _pieces(secrets: Iterable[str]) -> set[str]:

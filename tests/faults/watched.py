@@ -49,6 +49,8 @@ AUTH = "/api/auth/"
 HARMLESS_TWICE = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
 UNREADABLE = "(unreadable)"
 MOST_TRACEBACKS = 20
+LONGEST_TOKEN = 16_384
+LONGEST_SPAN = 100 * 365 * 86_400
 
 
 class WatchedWorld(World):
@@ -111,7 +113,7 @@ class WatchedWorld(World):
             # A call that was still open when the test ended is settled by the close, and seen as it is now.
             seen.calls = tab.calls
             seen.events = tab.told()
-            seen.left = [f"a timer of {name}" for name in _timers()]
+            seen.left = [f"a timer of {name}" for name in timers_left()] + [f"{tab.ears} listeners"] * bool(tab.ears)
         evidence.texts += [*said, *self.texts]
         check_all(evidence)
         assert self.complaints == [], "the loop's exception handler was told something"
@@ -156,6 +158,8 @@ class WatchedTab(Tab):
         """When it stood still, for a test that freezes it."""
         self.gone = False
         """Set by a test that kills it."""
+        self.ears = 0
+        """How many listeners it has on the channel."""
         self.sent: list[Request] = []
         self._heard: list[tuple[float, Event]] = []
         self._peaks = {"held": 0, "released": 0}
@@ -387,6 +391,8 @@ class WatchedStore:
             value = None if record is None else record.to_json()
         except StorageError:
             value = UNREADABLE
+            if how == "refused":
+                return  # who may not read cannot tell what a refused write has changed
         if how != "injected" or (self._history and self._history[-1].value != value):
             self._history.append(Stored(value=value, how=how))
 
@@ -433,7 +439,7 @@ class WatchedTransport:
         self._tab.world.secrets |= _tokens(answer)
         redemption.status, redemption.error = response.status, str(answer.get("error", ""))
         redemption.successor = _first(answer, "refreshToken", "refresh_token")
-        redemption.succeeded = response.ok and bool(_first(answer, "accessToken", "access_token", "token"))
+        redemption.succeeded = response.ok and _usable(answer)
         return response
 
 
@@ -451,8 +457,14 @@ class WatchedChannel:
 
     def subscribe(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
         """Listen to the other tabs."""
-        unsubscribe: Callable[[], None] = self._channel.subscribe(listener)
-        return unsubscribe
+        unsubscribe = self._channel.subscribe(listener)
+        self._tab.ears += 1
+
+        def leave() -> None:
+            self._tab.ears -= 1
+            unsubscribe()
+
+        return leave
 
 
 def quiet_heartbeat(**settings: Any) -> HeartbeatPolicy:
@@ -503,14 +515,30 @@ def _field(request: Request, name: str) -> str:
 
 
 def _first(answer: Mapping[str, Any], *names: str) -> str | None:
-    return next((str(answer[name]) for name in names if answer.get(name)), None)
+    return next((answer[name] for name in names if isinstance(answer.get(name), str)), None)
 
 
 def _tokens(answer: Mapping[str, Any]) -> set[str]:
     return {value for name, value in answer.items() if "oken" in name and isinstance(value, str)}
 
 
-def _timers() -> list[str]:
+def _usable(answer: Mapping[str, Any]) -> bool:
+    """Tell whether an answer is a whole grant."""
+    access = _first(answer, "accessToken", "access_token", "token")
+    refresh = _first(answer, "refreshToken", "refresh_token")
+    spans = [answer.get(name) for name in ("expiresIn", "expires_in", "refreshExpiresIn", "refresh_expires_in")]
+    named = [answer.get(name) for name in ("refreshToken", "refresh_token")]
+    texts = [each for each in (access, refresh) if each is not None]
+    return (
+        bool(access)
+        and all(each is None or isinstance(each, str) for each in named)
+        and all(each and each.isascii() and each.isprintable() and len(each) <= LONGEST_TOKEN for each in texts)
+        and " " not in (access or "")
+        and all(each is None or (str(each).isdigit() and int(each) <= LONGEST_SPAN) for each in spans)
+    )
+
+
+def timers_left() -> list[str]:
     """Name the timers of the library that are still set."""
     handles = getattr(asyncio.get_running_loop(), "_scheduled", ())
     callbacks = [handle._callback for handle in handles if not handle.cancelled()]

@@ -2,36 +2,36 @@
 
 Those that have a test elsewhere are listed here; ``test_every_statement_has_its_test`` checks the list.
 
-S1: test_lifetimes.py::test_a_device_whose_clock_is_days_wrong_works_as_any_other
+S1: ../faults/test_time.py::test_37_a_device_whose_clock_is_wrong_works_as_any_other
 S2: test_refresh_and_replay.py::test_a_good_token_is_used_without_any_refresh
 S3: test_heartbeat.py::test_nobody_there_means_no_beat
 S4: test_heartbeat.py::test_eight_hours_of_work_cost_at_most_one_beat_per_interval
 S5: test_article.py::test_a_heartbeat_is_a_get_that_carries_the_token
-S6: test_heartbeat.py::test_a_heartbeat_that_meets_an_expired_token_refreshes_at_once
+S6: ../faults/test_network.py::test_43_a_heartbeat_that_meets_an_expired_token_refreshes_at_once
 S7: test_heartbeat.py::test_a_network_error_is_reported_and_the_loop_goes_on
 S8: test_article.py::test_an_expired_token_is_redeemed_at_once
 S9: test_article.py::test_a_refresh_is_a_post_of_json
 S10: test_article.py::test_both_tokens_are_kept_in_one_record
 S11: test_outcomes.py::test_tokens_are_read_under_all_their_names
-S12: test_callers.py::test_the_own_origin_gets_the_token_however_it_is_written
+S12: ../faults/test_security.py::test_46_the_own_origin_gets_the_token_however_it_is_written
 S13: test_article.py::test_a_refused_refresh_is_told_with_its_status_and_asks_to_sign_in
 S14: test_article.py::test_a_refresh_without_an_answer_is_told_apart_from_a_refused_one
 S15: test_refresh_and_replay.py::test_a_revoked_token_costs_one_refresh_and_six_refusals_for_a_thousand_requests
 S16: test_article.py::test_the_refresh_token_expires_too
 S17: test_callers.py::test_other_answers_can_be_named_expired
-S18: test_callers.py::test_a_replay_is_the_same_request
+S18: ../faults/test_refusals.py::test_16_a_post_that_was_refused_is_replayed_once_and_byte_by_byte
 S19: test_outcomes.py::test_the_waits_between_attempts_widen_and_stay_within_their_windows
 S20: test_article.py::test_while_a_refresh_is_under_way_no_new_request_leaves
 S21: test_queue.py::test_held_requests_leave_in_the_order_of_the_calls
 S22: test_events.py::test_the_states_of_a_days_work
 S23: test_callers.py::test_the_answer_holds_what_pyfetch_gives
-S24: test_refresh_and_replay.py::test_a_lasting_refusal_causes_one_refresh_and_is_handed_to_the_caller
-S25: test_queue.py::test_one_failure_at_release_does_not_stop_the_others
+S24: ../faults/test_refusals.py::test_14_a_new_token_that_is_refused_too_is_the_callers_answer
+S25: ../faults/test_refusals.py::test_18_failures_among_two_hundred_released_requests_touch_nobody_else
 S26: test_queue.py::test_held_requests_leave_in_the_order_of_the_calls
-S27: test_queue.py::test_one_failure_at_release_does_not_stop_the_others
+S27: ../faults/test_refusals.py::test_18_failures_among_two_hundred_released_requests_touch_nobody_else
 S28: test_article.py::test_what_was_queued_carries_the_new_token
 S29: test_article.py::test_the_articles_own_example_works
-S30: test_queue.py::test_the_oldest_makes_room_and_is_told_so_at_once
+S30: ../faults/test_queue_and_callers.py::test_20_the_oldest_makes_room_and_is_told_so_at_once
 S31: test_queue.py::test_whatever_happens_everyone_is_settled_once_and_the_caps_hold
 S32: test_queue.py::test_the_release_never_exceeds_the_concurrency
 S33: test_queue.py::test_ten_thousand_held_requests_are_all_answered_in_order
@@ -39,27 +39,27 @@ S34: test_article.py::test_the_server_has_the_routes_that_the_article_needs
 B1: test_article.py::test_the_heartbeat_uses_the_renewed_token
 B2: test_outcomes.py::test_tokens_are_read_under_all_their_names
 B3: test_refresh_and_replay.py::test_the_rotated_refresh_token_is_kept
-B4: test_heartbeat.py::test_only_an_expired_token_answer_refreshes
-B5: test_heartbeat.py::test_there_are_never_two_heartbeats_at_once
+B4: ../faults/test_network.py::test_43_a_heartbeat_answered_in_any_other_way_refreshes_nothing_and_goes_on
+B5: ../faults/test_network.py::test_43_a_heartbeat_that_outlasts_its_interval_is_never_doubled
 B6: test_callers.py::test_a_token_is_never_made_of_nothing
-B7: test_refresh_and_replay.py::test_a_lasting_refusal_causes_one_refresh_and_is_handed_to_the_caller
-B8: test_callers.py::test_what_is_no_expired_token_is_the_callers_answer
+B7: ../faults/test_refusals.py::test_14_a_new_token_that_is_refused_too_is_the_callers_answer
+B8: ../faults/test_refusals.py::test_15_what_is_no_expired_token_is_the_callers_answer
 B9: test_article.py::test_the_articles_own_example_works
-B10: test_callers.py::test_a_replay_is_the_same_request
-B11: test_callers.py::test_all_who_waited_are_told_the_same_cause_in_order
+B10: ../faults/test_refusals.py::test_16_a_post_that_was_refused_is_replayed_once_and_byte_by_byte
+B11: ../faults/test_queue_and_callers.py::test_23_all_who_waited_are_told_the_same_cause_in_order
 B12: test_article.py::test_an_answer_is_not_taken_for_data
 B13: test_queue.py::test_ten_thousand_held_requests_are_all_answered_in_order
 B14: test_queue.py::test_the_release_never_exceeds_the_concurrency
 B15: test_queue.py::test_held_requests_leave_in_the_order_of_the_calls
 B16: test_article.py::test_while_a_refresh_is_under_way_no_new_request_leaves
-B17: test_tabs.py::test_tabs_that_all_expire_at_once_share_one_refresh
+B17: ../faults/test_tabs.py::test_26_tabs_that_all_expire_in_the_same_moment_share_one_refresh
 B18: test_heartbeat.py::test_coming_back_costs_one_check_at_once
-B19: test_outcomes.py::test_a_refresh_whose_answer_stalls_is_given_up_and_tried_again
-B20: test_callers.py::test_the_auth_servers_routes_are_never_intercepted
-B21: test_callers.py::test_another_origin_gets_no_token
-B22: test_queue.py::test_the_oldest_makes_room_and_is_told_so_at_once
+B19: ../faults/test_refresh_answers.py::test_01_an_answer_lost_after_rotation_is_asked_for_again_within_the_grace
+B20: ../faults/test_refusals.py::test_19_the_auth_servers_routes_are_never_intercepted_or_queued
+B21: ../faults/test_security.py::test_46_another_origin_gets_no_token_however_it_is_written
+B22: ../faults/test_queue_and_callers.py::test_20_the_oldest_makes_room_and_is_told_so_at_once
 B23: test_heartbeat.py::test_nobody_there_means_no_beat
-B24: test_outcomes.py::test_nothing_but_the_servers_own_word_ends_a_session
+B24: ../faults/test_refresh_answers.py::test_08_nothing_but_the_servers_own_word_ends_a_session
 """
 
 from __future__ import annotations
@@ -125,7 +125,12 @@ async def test_a_refresh_is_a_post_of_json(world: World) -> None:
     assert "authorization" not in request.headers
     assert request.body is not None
     assert json.loads(request.body.content) == {"refreshToken": spent}
-    assert dict(request.options) == {"redirect": "error", "credentials": "omit", "cache": "no-store"}
+    assert dict(request.options) == {
+        "redirect": "error",
+        "credentials": "omit",
+        "cache": "no-store",
+        "referrerPolicy": "no-referrer",
+    }
 
 
 async def test_both_tokens_are_kept_in_one_record(world: World) -> None:

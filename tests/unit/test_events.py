@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import traceback
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 
 from freshfetch import (
     Event,
-    FreshfetchError,
     Headers,
     JsonAuthServer,
     RefreshFailed,
@@ -34,7 +32,7 @@ from freshfetch import (
     StateChanged,
     TokensAdopted,
 )
-from tests.world import Tab, World, eager_retry, outcomes, until
+from tests.world import Tab, World, eager_retry, outcomes
 
 REFRESHING = (RefreshStarted, RefreshSucceeded, RefreshFailed, SessionExpired, TokensAdopted)
 LEAK = 8
@@ -153,125 +151,7 @@ async def test_every_event_says_when(world: World) -> None:
     assert instants[-1] > 1_800_000_000
 
 
-# -- listeners that misbehave --
-
-
-class Complaints:
-    """What the loop's exception handler was told."""
-
-    def __init__(self) -> None:
-        self.told: list[dict[str, Any]] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: self.told.append(context))
-
-
-@pytest.mark.parametrize("error", [ValueError("x"), asyncio.CancelledError(), StopIteration()])
-async def test_a_listener_that_raises_harms_nobody(world: World, error: BaseException) -> None:
-    """Whatever it raises at each event: every other listener hears every event, requests succeed, the loop is told."""
-    complaints = Complaints()
-    tab = await world.signed_in_tab()
-
-    def rude(_: Event) -> None:
-        raise error
-
-    polite: list[Event] = []
-    tab.session.subscribe(rude)
-    tab.session.subscribe(polite.append)
-    await world.expire()
-    answers = await asyncio.gather(*(tab.session.fetch(f"/api/data/{n}") for n in range(3)))
-    await asyncio.sleep(0.1)
-    assert all(answer.ok for answer in answers)
-    assert polite == tab.events
-    assert len(polite) > 9
-    assert complaints.told
-
-
-async def test_a_coroutine_that_raises_harms_nobody(world: World) -> None:
-    """An async listener's error is reported to the loop, and it gets the next event all the same."""
-    complaints = Complaints()
-    tab = await world.signed_in_tab()
-    heard = []
-
-    async def rude(event: Event) -> None:
-        heard.append(event)
-        await asyncio.sleep(0)
-        raise ValueError("x")
-
-    tab.session.subscribe(rude)
-    await tab.session.refresh()
-    await asyncio.sleep(0.1)
-    assert heard == tab.events
-    assert len(complaints.told) == len(heard)
-
-
-async def test_a_listener_that_never_returns_holds_nothing_up(world: World) -> None:
-    """A coroutine listener that waits for ever: refresh, requests, other listeners and closing go on without it."""
-    tab = await world.signed_in_tab()
-    stuck: list[asyncio.Task[None]] = []
-
-    async def wait_for_ever(_: Event) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        stuck.append(task)
-        await asyncio.Event().wait()
-
-    tab.session.subscribe(wait_for_ever)
-    await world.expire()
-    assert (await asyncio.wait_for(tab.session.fetch("/api/data"), 1)).ok
-    assert world.refreshes() == 1
-    await asyncio.wait_for(tab.session.close(), 1)
-    assert stuck
-    for task in stuck:
-        assert not task.done(), "a listener's coroutine is its own: closing the session does not cancel it"
-        task.cancel()
-
-
-@pytest.mark.parametrize("action", ["fetch", "refresh", "sign_out", "close", "sign_in"])
-@pytest.mark.parametrize("moment", [RefreshStarted, RefreshSucceeded, RequestAnswered, RequestHeld])
-async def test_a_listener_may_call_the_session(world: World, action: str, moment: type[Event]) -> None:
-    """Called from inside a listener, once, at any moment: no deadlock, everybody is settled."""
-    tab = await world.signed_in_tab()
-    done: list[Any] = []
-
-    async def meddle(event: Event) -> None:
-        if not isinstance(event, moment) or done:
-            return
-        done.append(None)
-        calls: dict[str, Callable[[], Any]] = {
-            "fetch": lambda: tab.session.fetch("/api/data/inner"),
-            "refresh": tab.session.refresh,
-            "sign_out": tab.session.sign_out,
-            "close": tab.session.close,
-            "sign_in": lambda: tab.session.sign_in("ada", "lovelace"),
-        }
-        try:
-            done[0] = await calls[action]() or "done"
-        except FreshfetchError as error:
-            done[0] = error
-
-    tab.session.subscribe(meddle)
-    await world.expire()
-    results = await asyncio.wait_for(outcomes(*(tab.session.fetch(f"/api/data/{n}") for n in range(20))), 20)
-    await until(lambda: done and done[0])
-    assert len(results) == 20
-    assert tab.session.snapshot().queue_pending == 0
-    assert tab.session.snapshot().queue_size == 0
-
-
-async def test_a_sign_out_during_the_release_stops_what_has_not_left(world: World) -> None:
-    """A listener signs out when the refresh has succeeded: nothing is sent under the old name after the sign-out."""
-    tab = await world.signed_in_tab()
-
-    async def leave(event: Event) -> None:
-        if isinstance(event, RefreshSucceeded):
-            await tab.session.sign_out()
-
-    tab.session.subscribe(leave)
-    await world.expire()
-    await outcomes(*(tab.session.fetch(f"/api/data/{n}") for n in range(50)))
-    assert world.store.load() is None
-    order = [request.path for request in tab.wire.sent]
-    later = tab.wire.sent[order.index("/api/auth/logout") :]
-    assert not [request for request in later if "authorization" in request.headers]
+# -- listeners --
 
 
 async def test_a_listener_may_leave_and_others_come_inside_of_it(world: World) -> None:

@@ -19,12 +19,11 @@ from freshfetch import (
     Session,
     SessionRecord,
     State,
-    StorageError,
     Tokens,
 )
 from freshfetch._record import LONGEST_LIFETIME
-from freshfetch.memory import MemoryChannel, MemoryTokenStore
-from tests.world import START, Person, Wire, World, eager_retry, outcomes, seconds_since_start, until
+from freshfetch.memory import MemoryChannel
+from tests.world import START, Person, Wire, World, outcomes, seconds_since_start, until
 
 
 class DeafChannel(MemoryChannel):
@@ -44,50 +43,6 @@ class BrokenAuthServer(JsonAuthServer):
         if self.broken:
             raise KeyError("a bug")
         return await super().read(response, secrets=secrets)
-
-
-class Shared(MemoryTokenStore):
-    """One tab's view of a shared storage; its writes may be refused."""
-
-    def __init__(self, storage: MemoryTokenStore) -> None:
-        super().__init__()
-        self.storage = storage
-        self.full = False
-
-    def load(self) -> SessionRecord | None:
-        """Read what all tabs see."""
-        return self.storage.load()
-
-    async def make_current(self) -> int:
-        """Return the shared generation."""
-        return await self.storage.make_current()
-
-    async def commit(self, record: SessionRecord | None, *, expected: int) -> bool:
-        """Write, unless there is no room."""
-        if self.full:
-            raise StorageError("full")
-        return await self.storage.commit(record, expected=expected)
-
-
-class Flaky(MemoryTokenStore):
-    """A store that cannot always say how current it is."""
-
-    broken = False
-
-    async def make_current(self) -> int:
-        """Raise while broken."""
-        if self.broken:
-            raise StorageError("not now")
-        return await super().make_current()
-
-
-class Contended(MemoryTokenStore):
-    """A store in which somebody else is always quicker."""
-
-    async def commit(self, record: SessionRecord | None, *, expected: int) -> bool:
-        """Lose."""
-        del record, expected
-        return False
 
 
 async def test_a_bug_in_an_adapter_is_reported_and_passes(world: World) -> None:
@@ -115,37 +70,6 @@ async def test_a_bug_in_an_adapter_is_reported_and_passes(world: World) -> None:
     assert (await session.fetch("/api/data")).ok
     assert session.state is State.SIGNED_IN
     await session.close()
-
-
-async def test_an_unsaved_record_gives_way_to_another_persons(world: World) -> None:
-    """Ada's tab could not save once; grace signs in elsewhere: ada's next refresh does not write over her."""
-    view = Shared(world.store)
-    first = await world.signed_in_tab(store=view)
-    second = world.tab()
-    view.full = True
-    await first.session.refresh()
-    view.full = False
-    await second.session.sign_in("grace", "hopper")
-    await outcomes(first.session.refresh())
-    assert world.record().subject == "grace"
-    assert first.session.subject == "grace"
-
-
-async def test_a_store_that_cannot_say_how_current_it_is_loses_no_tokens(world: World) -> None:
-    """One refresh, and its tokens are kept, though the store would not make itself current."""
-    store = Flaky()
-    tab = await world.signed_in_tab(store=store)
-    store.broken = True
-    await world.expire()
-    assert (await tab.session.fetch("/api/data", timeout=60)).ok
-    assert world.refreshes() == 1
-
-
-async def test_a_store_that_refuses_every_commit_is_an_error_and_no_endless_loop(world: World) -> None:
-    """Signing in ends with a StorageError after so many tries."""
-    tab = world.tab(store=Contended())
-    with pytest.raises(StorageError):
-        await tab.session.sign_in("ada", "lovelace")
 
 
 @pytest.mark.parametrize("listening", [False, True])
@@ -235,12 +159,3 @@ async def test_one_failed_heartbeat_is_one_failure(world: World) -> None:
     async with tab.session:
         await until(lambda: tab.seen(HeartbeatFailed))
         assert (tab.session.snapshot().next_heartbeat_in or 0) <= 1
-
-
-@pytest.mark.parametrize("status", [408, 425, 429])
-async def test_a_server_that_says_later_is_believed_whatever_else_it_says(world: World, status: int) -> None:
-    """A 429 with invalid_grant in it ends no session."""
-    tab = await world.signed_in_tab(retry=eager_retry())
-    await world.expire()
-    await world.fault("/api/auth/refresh", "status", status=status, body={"error": "invalid_grant"}, times=1)
-    assert (await tab.session.fetch("/api/data")).ok

@@ -16,8 +16,6 @@ from freshfetch import (
     HeartbeatPolicy,
     HeartbeatSent,
     RefreshStarted,
-    Request,
-    SessionExpired,
     State,
     StateChanged,
 )
@@ -107,59 +105,6 @@ async def test_a_request_that_proves_nothing_does_not_put_heartbeats_off(world: 
     assert len(beats(world)) == 1
 
 
-async def test_a_heartbeat_that_meets_an_expired_token_refreshes_at_once(world: World) -> None:
-    """Refused with invalid_token: one refresh, the heartbeat again, and the person's next request never sees a 401."""
-    tab = await beating_tab(world)
-    await asyncio.sleep(10)
-    await world.expire()
-    world.start_journal()
-    await asyncio.sleep(331)
-    assert [entry.path for entry in world.journal()] == [HEARTBEAT, "/api/auth/refresh", HEARTBEAT]
-    assert (await tab.session.fetch("/api/data")).ok
-    assert world.statuses("/api/data") == [200]
-
-
-async def test_a_session_revoked_at_the_server_is_noticed_by_the_heartbeat(world: World) -> None:
-    """Revoked while nobody clicks: the heartbeat finds out, the person is asked to sign in, the beats stop."""
-    tab = await beating_tab(world)
-    await world.revoke()
-    await asyncio.sleep(400)
-    assert tab.session.state is State.SIGN_IN_REQUIRED
-    assert len(tab.seen(SessionExpired)) == 1
-    world.start_journal()
-    await asyncio.sleep(HOUR)
-    assert world.journal() == []
-
-
-OTHER_ANSWERS: list[dict[str, Any]] = [
-    {"kind": "status", "status": 403},
-    {"kind": "status", "status": 404},
-    {"kind": "status", "status": 429},
-    {"kind": "status", "status": 500},
-    {"kind": "status", "status": 503},
-    {"kind": "status", "status": 401, "headers": {"WWW-Authenticate": "Basic realm=x"}},
-    {"kind": "body", "status": 200, "body": "<html>Please log in to the hotel's network 401</html>"},
-    {"kind": "drop_before"},
-    {"kind": "truncate"},
-    {"kind": "stall"},
-]
-
-
-@pytest.mark.parametrize("fault", OTHER_ANSWERS, ids=lambda fault: f"{fault['kind']} {fault.get('status', '')}")
-async def test_only_an_expired_token_answer_refreshes(world: World, fault: dict[str, Any]) -> None:
-    """Whatever else the heartbeat is answered, for twenty minutes: no refresh, still signed in, the loop goes on."""
-    tab = await beating_tab(world)
-    await world.fault(HEARTBEAT, **fault)
-    await asyncio.sleep(1200)
-    assert world.refreshes() == 0
-    assert tab.session.subject == "ada"
-    assert len(beats(world)) >= 3
-    world.heal()
-    await asyncio.sleep(331)
-    assert tab.seen(HeartbeatAnswered)[-1].status == 200
-    assert tab.session.state is State.SIGNED_IN
-
-
 async def test_a_network_error_is_reported_and_the_loop_goes_on(world: World) -> None:
     """No answer: HeartbeatFailed with the error's name, state OFFLINE; looked for sooner, in widening steps."""
     tab = await beating_tab(world)
@@ -174,40 +119,6 @@ async def test_a_network_error_is_reported_and_the_loop_goes_on(world: World) ->
     await asyncio.sleep(331)
     assert [event.new for event in tab.seen(StateChanged)][-2:] == [State.OFFLINE, State.SIGNED_IN]
     assert world.refreshes() == 0
-
-
-async def test_an_hour_offline_costs_one_check_on_return(world: World) -> None:
-    """Offline for an hour: nobody is signed out, nothing is sent; the network's return sends one check."""
-    tab = await beating_tab(world)
-    await asyncio.sleep(10)
-    world.start_journal()
-    tab.wire.cut, tab.person.online = True, False
-    await asyncio.sleep(HOUR)
-    assert tab.seen(HeartbeatFailed) == []
-    tab.wire.cut = False
-    tab.person.come_back()
-    await asyncio.sleep(5)
-    assert len(beats(world)) == 1
-    assert tab.session.state is State.SIGNED_IN
-
-
-async def test_there_are_never_two_heartbeats_at_once(world: World) -> None:
-    """Each beat outlasts the interval twice over; the next one waits for its end."""
-    tab = await beating_tab(world, interval=5.0, timeout=20.0, jitter=0.0)
-    under_way = most = 0
-
-    async def count(request: Request) -> None:
-        nonlocal under_way, most
-        if request.path == HEARTBEAT:
-            under_way += 1
-            most = max(most, under_way)
-            await asyncio.sleep(10)
-            under_way -= 1
-
-    tab.wire.before_answer = count
-    await asyncio.sleep(600)
-    assert most == 1
-    assert len(beats(world)) == pytest.approx(600 / 15, rel=0.1)
 
 
 async def test_the_session_says_when_the_next_heartbeat_is_due(world: World) -> None:
@@ -251,29 +162,6 @@ async def test_a_closed_session_sends_no_more(world: World) -> None:
     world.start_journal()
     await asyncio.sleep(HOUR)
     assert world.journal() == []
-
-
-async def test_the_sleep_of_the_device_is_noticed_by_the_clock(world: World) -> None:
-    """The wall clock jumps eight hours ahead while the loop's clock stands: a beat, after a refresh, within a nap."""
-    tab = await beating_tab(world)
-    await asyncio.sleep(10)
-    world.start_journal()
-    world.clock.offset += 8 * HOUR
-    await world.expire()
-    await asyncio.sleep(31)
-    assert len(beats(world)) == 1
-    assert world.refreshes() == 1
-    assert tab.session.state is State.SIGNED_IN
-
-
-async def test_a_clock_set_back_does_not_stop_the_heartbeat(world: World) -> None:
-    """The wall clock goes back a day: beats come by the loop's clock as before."""
-    await beating_tab(world)
-    await asyncio.sleep(10)
-    world.start_journal()
-    world.clock.offset -= 86_400
-    await asyncio.sleep(HOUR)
-    assert len(beats(world)) >= 10
 
 
 class CountingClock(VirtualClock):

@@ -11,7 +11,6 @@ from freshfetch import (
     Hint,
     IdentityChangedError,
     InvalidCredentialsError,
-    RefreshStarted,
     RefreshSucceeded,
     Request,
     RevocationFailed,
@@ -133,66 +132,6 @@ async def test_signing_out_works_without_the_server(world: World, failure: str) 
     assert len(tab.seen(RevocationFailed)) == 1
 
 
-async def test_a_sign_out_elsewhere_refuses_what_waits_here(world: World) -> None:
-    """Requests held during a refresh get SignedOutError within a second; none is sent."""
-    first, second = await two_tabs(world)
-    await asyncio.sleep(1801)
-    await world.fault("/api/auth/refresh", "stall")
-    waiting = [asyncio.create_task(first.session.fetch(f"/api/data/{n}")) for n in range(5)]
-    await until(lambda: first.seen(RefreshStarted))
-    await second.session.sign_out()
-    results = await asyncio.wait_for(outcomes(*waiting), 1)
-    assert [type(result) for result in results] == [SignedOutError] * 5
-    assert all(result.request is not None for result in results)
-    await asyncio.sleep(60)
-    assert world.statuses("/api/data/0") == []
-
-
-async def test_a_late_refresh_answer_does_not_revive_a_session_that_was_signed_out(world: World) -> None:
-    """Signed out elsewhere while this tab's refresh is in flight: its answer is stored nowhere."""
-    first, second = await two_tabs(world)
-    await asyncio.sleep(1801)
-    thawed = freeze_refreshes(first)
-    call = asyncio.create_task(first.session.fetch("/api/data"))
-    await until(lambda: "refreshed" in [effect for entry in world.journal() for effect in entry.effects])
-    await second.session.sign_out()
-    thawed.set()
-    assert isinstance((await outcomes(call))[0], SignedOutError)
-    await asyncio.sleep(1)
-    assert world.store.load() is None
-    assert first.session.state is State.SIGNED_OUT
-    assert first.seen(RefreshSucceeded) == []
-
-
-async def test_a_late_refresh_answer_does_not_revive_a_session_signed_out_here(world: World) -> None:
-    """The same with a sign-out in the tab that refreshes."""
-    tab = await world.signed_in_tab()
-    thawed = freeze_refreshes(tab)
-    renewing = asyncio.create_task(tab.session.refresh())
-    await until(world.refreshes)
-    await tab.session.sign_out()
-    thawed.set()
-    assert isinstance((await outcomes(renewing))[0], SignedOutError)
-    assert world.store.load() is None
-    assert tab.session.state is State.SIGNED_OUT
-
-
-async def test_another_person_never_gets_the_requests_that_wait(world: World) -> None:
-    """Grace signs in elsewhere while ada's requests are held: IdentityChangedError, nothing arrives as grace."""
-    first, second = await two_tabs(world)
-    await asyncio.sleep(1801)
-    await world.fault("/api/auth/refresh", "stall")
-    notes = [first.session.fetch("/api/notes", method="POST", json={"text": "ada's"}) for _ in range(5)]
-    waiting = [asyncio.create_task(note) for note in notes]
-    await until(lambda: first.seen(RefreshStarted))
-    await second.session.sign_in("grace", "hopper")
-    results = await outcomes(*waiting)
-    assert [type(result) for result in results] == [IdentityChangedError] * 5
-    await asyncio.sleep(60)
-    assert world.journal("/api/notes") == []
-    assert first.session.subject == "grace"
-
-
 async def test_a_request_refused_in_flight_is_not_replayed_as_another_person(world: World) -> None:
     """Ada's POST is refused after grace has signed in: it is not sent again with grace's token."""
     first, second = await two_tabs(world)
@@ -204,16 +143,6 @@ async def test_a_request_refused_in_flight_is_not_replayed_as_another_person(wor
     assert isinstance((await outcomes(saving))[0], IdentityChangedError)
     assert [entry.user for entry in world.journal("/api/notes")] == ["ada"]
     assert world.server.notes.of("grace") == []
-
-
-async def test_without_hints_another_person_is_noticed_all_the_same(world: World) -> None:
-    """A tab that listens to nothing looks at the store before each sending: no hint is needed for the refusal."""
-    first, second = await world.signed_in_tab(), world.tab()
-    call = first.session.fetch("/api/notes", method="POST", json={"text": "ada's"})
-    await second.session.sign_in("grace", "hopper")
-    with pytest.raises(IdentityChangedError):
-        await call
-    assert world.journal("/api/notes") == []
 
 
 async def test_a_request_belongs_to_who_was_signed_in_when_it_was_made(world: World) -> None:
@@ -306,67 +235,6 @@ async def test_resending_while_nobody_is_signed_in_is_refused(world: World) -> N
     assert world.journal("/api/data") == []
 
 
-async def test_the_late_answer_of_a_frozen_tab_does_not_overwrite_newer_tokens(world: World) -> None:
-    """A tab frozen with its refresh answered is passed by; thawed, it adopts what is stored and stores nothing."""
-    await world.control("settings", grace=60)
-    first, second = await two_tabs(world, retry=eager_retry(refresh_timeout=1000.0))  # no timer runs in a frozen tab
-    await asyncio.sleep(1801)
-    thawed = freeze_refreshes(first)
-    frozen = asyncio.create_task(first.session.fetch("/api/data/frozen"))
-    await until(lambda: world.refreshes() == 1)
-    assert (await second.session.fetch("/api/data/other")).ok
-    newer = world.record()
-    thawed.set()
-    assert (await frozen).ok
-    assert world.record() == newer
-    assert world.refreshes() == 2
-    assert first.seen(RefreshSucceeded) == []
-
-
-@pytest.mark.parametrize("change", ["sign-out", "same person", "another person", "refresh"])
-async def test_a_late_answer_is_void_even_in_a_tab_that_hears_nothing(world: World, change: str) -> None:
-    """A tab outside of ``async with`` hears no hints: the commit alone keeps its late answer out of the store."""
-    await world.control("settings", grace=60)
-    deaf = await world.signed_in_tab(retry=eager_retry(refresh_timeout=1000.0))
-    other = world.tab()
-    thawed = freeze_refreshes(deaf)
-    late = asyncio.create_task(deaf.session.refresh())
-    await until(lambda: world.refreshes() == 1)
-    if change == "sign-out":
-        await other.session.sign_out()
-    elif change == "refresh":
-        await other.session.refresh()
-    else:
-        name, password = ("ada", "lovelace") if change == "same person" else ("grace", "hopper")
-        await other.session.sign_in(name, password)
-    truth = world.store.load()
-    thawed.set()
-    await outcomes(late)
-    assert world.store.load() == truth
-    assert deaf.seen(RefreshSucceeded) == []
-
-
-async def test_a_tab_that_never_gives_the_lock_back_is_passed_by(world: World) -> None:
-    """Somebody holds the lock for ever: the refresh waits its time limit, then goes on, and the caller is answered."""
-    tab = await world.signed_in_tab()
-    await asyncio.sleep(1801)
-    async with world.lock.hold("default", 1.0):
-        assert (await tab.session.fetch("/api/data", timeout=15)).ok
-    assert world.refreshes() == 1
-
-
-async def test_a_forged_hint_ends_nothing(world: World) -> None:
-    """Hints that claim a sign-out or an expiry while the record is there change nothing and are not announced."""
-    tab, _ = await two_tabs(world)
-    for kind in ("signed_out", "expired", "changed", "", "nonsense"):
-        world.channel.publish(Hint(kind, "forged"))
-    await asyncio.sleep(1)
-    assert tab.session.state is State.SIGNED_IN
-    assert tab.seen(SessionExpired) == []
-    assert tab.seen(SignedOut) == []
-    assert (await tab.session.fetch("/api/data")).ok
-
-
 async def test_a_forged_expiry_after_a_sign_out_asks_nobody_to_sign_in_twice(world: World) -> None:
     """Hints of expiry that come long after a sign-out do not turn it into an expiry."""
     tab, _ = await two_tabs(world)
@@ -450,25 +318,6 @@ async def test_sessions_of_different_names_do_not_meet(world: World) -> None:
     assert second.session.subject == "grace"
     await first.session.close()
     await outcomes(stuck)
-
-
-async def test_signing_in_and_out_at_any_moment_never_mixes_people_up(world: World) -> None:
-    """Whatever the moment of the change of person, ada's notes arrive as ada's or not at all."""
-    for step in range(25):
-        tab = world.tab()
-        await tab.session.sign_in("ada", "lovelace")
-        await world.expire()
-        calls: list[Any] = [
-            asyncio.create_task(tab.session.fetch("/api/notes", method="POST", json={"text": f"ada {n}"}))
-            for n in range(8)
-        ]
-        await asyncio.sleep(step * 0.003)
-        await tab.session.sign_in("grace", "hopper")
-        results = await outcomes(*calls)
-        for result in results:
-            assert isinstance(result, IdentityChangedError) or result.status == 201
-        assert world.server.notes.of("grace") == []
-        await tab.session.sign_out()
 
 
 async def test_an_expiry_elsewhere_is_never_taken_for_a_sign_out(world: World) -> None:

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshfetch import (
-    AmbiguousRequestError,
     ConfigurationError,
     FreshfetchError,
     QueueDroppedError,
@@ -23,10 +22,9 @@ from freshfetch import (
     RequestSent,
     RequestTimeoutError,
     SignedOutError,
-    TransportError,
 )
 from freshfetch._queue import FIRST_WIDTH, PATIENCE, RequestQueue, Turn
-from tests.world import Tab, World, outcomes, roomy_queue, seconds_since_start, until
+from tests.world import Tab, World, outcomes, roomy_queue, until
 
 
 async def held_tab(world: World, **settings: Any) -> Tab:
@@ -66,44 +64,6 @@ async def test_a_refused_request_goes_back_to_its_old_place(world: World) -> Non
     await asyncio.gather(*early, *late)
     accepted = [entry.path[10:] for entry in world.journal() if entry.status == 200 and "data" in entry.path]
     assert accepted == ["early0", "early1", "early2", "late0", "late1", "late2"]
-
-
-async def test_one_too_many_is_refused_at_once_and_the_rest_succeed(world: World) -> None:
-    """With reject_new the sixth and seventh caller get QueueFullError before the refresh ends."""
-    tab = await held_tab(world, queue=QueuePolicy(max_size=5))
-    first = asyncio.create_task(tab.session.fetch("/api/data/first"))
-    await until(lambda: tab.seen(RefreshStarted))
-    waiting = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(5)]
-    await asyncio.sleep(0)
-    began = seconds_since_start()
-    for _ in range(2):
-        with pytest.raises(QueueFullError) as refusal:
-            await tab.session.fetch("/api/data/too-many")
-        assert refusal.value.request is not None
-    assert seconds_since_start() == began
-    assert all(answer.ok for answer in await asyncio.gather(first, *waiting))
-    assert world.journal("/api/data/too-many") == []
-
-
-async def test_the_oldest_makes_room_and_is_told_so_at_once(world: World) -> None:
-    """With drop_oldest the newest wait, the oldest get QueueDroppedError and are never sent."""
-    tab = await held_tab(world, queue=QueuePolicy(max_size=5, overflow="drop_oldest"))
-    first = asyncio.create_task(tab.session.fetch("/api/data/first"))
-    await until(lambda: tab.seen(RefreshStarted))
-    began = seconds_since_start()
-    waiting = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(8)]
-    dropped = await outcomes(*waiting[:3])
-    assert [type(error) for error in dropped] == [QueueDroppedError] * 3
-    assert seconds_since_start() == began
-    assert all(answer.ok for answer in await asyncio.gather(first, *waiting[3:]))
-    assert not {"/api/data/0", "/api/data/1", "/api/data/2"} & {entry.path for entry in world.journal()}
-
-
-async def test_with_the_policy_wait_everybody_waits(world: World) -> None:
-    """With overflow="wait" thirty requests wait in a queue of two, and all are answered."""
-    tab = await held_tab(world, queue=QueuePolicy(max_size=2, overflow="wait"))
-    answers = await asyncio.gather(*(tab.session.fetch(f"/api/data/{n}") for n in range(30)))
-    assert all(answer.ok for answer in answers)
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 6])
@@ -184,39 +144,6 @@ async def test_six_long_polls_released_after_a_refresh_do_not_stop_everything_el
         for poll in polls:
             poll.cancel()
         await asyncio.wait(polls)
-
-
-async def test_a_caller_that_is_cancelled_while_queued_is_never_sent(world: World) -> None:
-    """Cancelled while held: no request, no place taken, the others go on in order."""
-    tab = await held_tab(world, queue=roomy_queue(concurrency=1))
-    calls = [asyncio.create_task(tab.session.fetch(f"/api/data/{n}")) for n in range(6)]
-    await until(lambda: tab.session.snapshot().queue_size == 6)
-    calls[2].cancel()
-    calls[5].cancel()
-    results = await outcomes(*calls)
-    assert [type(result).__name__ for result in results].count("CancelledError") == 2
-    sent = [entry.path for entry in world.journal() if "data" in entry.path]
-    assert sent == [f"/api/data/{n}" for n in (0, 1, 3, 4)]
-    assert tab.session.snapshot().queue_pending == 0
-
-
-async def test_one_failure_at_release_does_not_stop_the_others(world: World) -> None:
-    """Among twenty released requests a 500, a 429 and two drops are each told to their own caller only."""
-    tab = await held_tab(world, queue=roomy_queue(concurrency=2))
-    await world.fault("/api/data/3", "status", status=500)
-    await world.fault("/api/data/5", "status", status=429)
-    await world.fault("/api/data/7", "drop_before")
-    await world.fault("/api/echo", "drop_after")
-    calls = [tab.session.fetch(f"/api/data/{n}") for n in range(20)]
-    calls.append(tab.session.fetch("/api/echo", method="POST", body="x"))
-    tab.wire.most_under_way = 0
-    results = await outcomes(*calls)
-    assert (results[3].status, results[5].status) == (500, 429)
-    assert isinstance(results[7], TransportError)
-    assert isinstance(results[20], AmbiguousRequestError)
-    assert all(results[n].ok for n in range(20) if n not in (3, 5, 7))
-    assert tab.wire.most_under_way <= 2
-    assert tab.session.snapshot().queue_pending == 0
 
 
 async def test_a_waiting_request_gives_up_after_max_wait(world: World) -> None:

@@ -11,22 +11,43 @@ from pyodide.ffi import JsException, JsProxy, to_js
 from .._errors import InvalidRequestError, RequestAbortedError, TransportError
 from .._models import Body, Headers, Request, Response, Target
 
+_PROTOCOLS = ("http:", "https:")
+
 
 class FetchTransport:
     """``fetch`` of the Fetch standard. A cancelled ``send`` aborts the request."""
 
+    def __init__(self) -> None:
+        self._document_base = ""
+        self._base = ""
+
     def resolve(self, url: str) -> Target:
-        """Resolve a URL as fetch itself will: against the document, by the URL standard."""
+        """Resolve a URL by the URL standard, a relative one against the document.
+
+        What is not http(s) has the origin ``null``: a ``blob:`` URL would else have that of the page that made it.
+        """
         if not isinstance(url, str):
             raise InvalidRequestError(f"A URL is a str, not {type(url).__name__}.")
         try:
-            parsed = js.URL.new(url, _base())
+            parsed = js.URL.new(url, self._find_base())
         except JsException:
             raise InvalidRequestError("The URL cannot be parsed.") from None
         if parsed.username or parsed.password:
             raise InvalidRequestError("A URL with a user name or password in it cannot be fetched.")
         parsed.hash = ""
-        return Target(parsed.href, parsed.origin)
+        return Target(parsed.href, parsed.origin if parsed.protocol in _PROTOCOLS else "null")
+
+    def _find_base(self) -> str:
+        """Return what relative URLs are relative to: never a ``<base>`` of another origin.
+
+        Whoever can put markup into a page, though no script, could else have the tokens sent to a server of theirs.
+        """
+        base = str(js.document.baseURI if hasattr(js, "document") else js.location.href)  # a worker has no document
+        if base != self._document_base:
+            self._document_base = base
+            foreign = js.origin not in ("null", js.URL.new(base).origin)  # a sandboxed frame has no origin of its own
+            self._base = str(js.location.href) if foreign else base
+        return self._base
 
     def snapshot(self, body: Any) -> Body:
         """Copy what can change, keep what cannot, and mark a stream as sent once."""
@@ -56,17 +77,15 @@ class FetchTransport:
         return Response(
             status=response.status,
             url=response.url or request.target.url,
-            headers=Headers(js.Object.fromEntries(response.headers.entries()).to_py()),
+            headers=Headers(_list(response.headers.entries()).to_py()),  # an object may not be named "constructor"
             status_text=response.statusText,
             redirected=bool(response.redirected),
-            read=_reader(response, gone),
+            read=_reader(response, gone, request.longest_answer),
             js_response=response,
         )
 
 
-def _base() -> str:
-    """Return what relative URLs are relative to; a worker has no document."""
-    return str(js.document.baseURI if hasattr(js, "document") else js.location.href)
+_list = getattr(js.Array, "from")
 
 
 def _options(request: Request, signal: Any) -> Any:
@@ -81,7 +100,7 @@ def _options(request: Request, signal: Any) -> Any:
     return to_js(options, dict_converter=js.Object.fromEntries)
 
 
-def _reader(response: Any, gone: Any) -> Callable[[], Awaitable[bytes]]:
+def _reader(response: Any, gone: Any, longest: int | None) -> Callable[[], Awaitable[bytes]]:
     """Return a function that reads the body, once; asked again it answers from memory, as pyfetch does not."""
     content: bytes | None = None
 
@@ -89,16 +108,33 @@ def _reader(response: Any, gone: Any) -> Callable[[], Awaitable[bytes]]:
         nonlocal content
         if content is None:
             try:
-                buffer = await response.arrayBuffer()
+                content = await _read_all(response) if longest is None else await _read_at_most(longest, response)
             except JsException as error:
                 raise TransportError(f"The answer broke off ({_name(error)}).") from None
             except BaseException:
                 gone.abort()
                 raise
-            content = buffer.to_bytes()
         return content
 
     return read
+
+
+async def _read_all(response: Any) -> bytes:
+    buffer = await response.arrayBuffer()
+    return bytes(buffer.to_bytes())
+
+
+async def _read_at_most(longest: int, response: Any) -> bytes:
+    """Read piece by piece, since the answer's Content-Length may be missing or wrong."""
+    if not response.body:
+        return b""
+    reader = response.body.getReader()
+    content = bytearray()
+    while not (piece := await reader.read()).done:
+        content += piece.value.to_bytes()
+        if len(content) > longest:
+            raise TransportError(f"The answer is longer than {longest} bytes.")
+    return bytes(content)
 
 
 def _name(error: JsException) -> str:

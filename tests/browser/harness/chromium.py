@@ -23,6 +23,7 @@ from tools import browser
 SCRIPT_TIMEOUT = 100.0
 # How a browser or its driver that is no longer there makes itself felt.
 GONE = (WebDriverException, HTTPError)
+REFUSED_BY_POLICY = ("Content Security Policy", "requires 'Trusted")
 FLAGS = (
     "--headless",
     "--disable-gpu",
@@ -46,6 +47,7 @@ class Chromium:
         self.profiles = profiles
         self.flags = flags
         self.preferences = preferences
+        self.written: list[str] = []
         self.driver = self._start()
 
     def _start(self) -> webdriver.Chrome:
@@ -81,7 +83,15 @@ class Chromium:
 
     def log(self) -> list[str]:
         """Take what the pages wrote to the console since the last call."""
-        return [f"{entry['level']} {entry['message']}" for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+        entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        lines = [f"{entry['level']} {entry['message']}" for entry in entries]
+        self.written += lines
+        return lines
+
+    def refused_by_policy(self) -> list[str]:
+        """Return what the console says that a page's Content-Security-Policy refused, in any window of this test."""
+        self.log()
+        return [line for line in self.written if any(words in line for words in REFUSED_BY_POLICY)]
 
     def forget(self, origin: str) -> None:
         """Close every page and forget what the origin has stored, so that the next test starts clean."""
@@ -93,6 +103,7 @@ class Chromium:
             self.driver = self._start()
         self.driver.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
         self.log()
+        self.written.clear()
 
     def _close_pages(self) -> None:
         # All of them: a page that is still there could write again what is about to be removed.

@@ -17,9 +17,16 @@ from tests.browser.harness.chromium import Chromium
 PATIENCE = 60
 Value = TypeVar("Value")
 
-# Runs before anything of the page: remembers every token that is stored and every word between tabs.
+# Runs before anything of the page: remembers every token that is stored, every word between tabs, and, also over a
+# reload, what the page's policy refused.
 WIRETAP = """
     window.tapped = {tokens: [], words: []};
+    addEventListener("securitypolicyviolation", (event) => {
+        const {effectiveDirective, blockedURI, sourceFile, lineNumber, sample} = event;
+        const before = sessionStorage.getItem("test.violations") ?? "";
+        const after = `${before}${[effectiveDirective, blockedURI, sourceFile, lineNumber, sample].join(" ")}\\n`;
+        sessionStorage.setItem("test.violations", after);
+    }, true);
     const setItem = Storage.prototype.setItem;
     Storage.prototype.setItem = function (key, value) {
         const found = String(value).matchAll(/"(?:access|refresh)_token":"([^"]+)"/g);
@@ -141,6 +148,10 @@ class NotesPage:
         record = stored(self) or {}
         now = {record[name] for name in ("access_token", "refresh_token") if record.get(name)}
         return now | set(self.script("return window.tapped.tokens"))
+
+    def violations(self) -> list[str]:
+        """Return what the page's policy refused in this window."""
+        return str(self.script("return sessionStorage.getItem('test.violations') ?? ''")).splitlines()
 
     def shown(self) -> str:
         """Return everything in which a person, another tab or a server of somebody else's could read a token."""
