@@ -83,6 +83,7 @@ class Identity:
         if hint.kind == "expired" and self._records.load() is None and self._was_signed_in():
             reason = hint.reason if valid_reason(hint.reason) else "invalid_grant"
             self._status.note(expired=reason)
+            self._changed()  # a refresh in flight is told its end before the session is told its own
             self._status.announce(SessionExpired(at=self._clock.now(), reason=reason))
         self.look()
         if self._in_doubt is not None and hint.kind in ("signed_out", "expired"):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -72,12 +73,12 @@ def browser(module_browser: Chromium, server: Server, request: pytest.FixtureReq
 
 
 @pytest.fixture
-def new_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Chromium]]:
+def new_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Chromium]]:
     """Further browsers with profiles of their own: other people, or one that a test may break."""
     browsers: list[Chromium] = []
 
-    def start() -> Chromium:
-        browsers.append(Chromium(tmp_path_factory.mktemp("profile")))
+    def start(**settings: Any) -> Chromium:
+        browsers.append(Chromium(tmp_path_factory.mktemp("profile"), **settings))
         return browsers[-1]
 
     yield start
