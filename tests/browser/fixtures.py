@@ -17,10 +17,12 @@ from collections.abc import Callable, Generator, Iterator
 import pytest
 
 from tests.browser.harness.chromium import GONE, Chromium, Page
+from tests.browser.harness.notes_page import NotesPage
 from tests.browser.harness.server import Server
 from tests.browser.harness.site import write_site
 
 CHROMIUM = pytest.StashKey[Chromium]()
+OpenPage = Callable[[], NotesPage]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -97,3 +99,24 @@ def page(browser: Chromium, server: Server) -> Page:
 def new_window(browser: Chromium, server: Server) -> Callable[[], Page]:
     """Further windows of the same browser, each in a process of its own, with a Python of its own."""
     return lambda: browser.open_window(server.url)
+
+
+@pytest.fixture
+def open_page(browser: Chromium, server: Server) -> Iterator[OpenPage]:
+    """Open windows with the page; at the end, whatever happened, no token is in sight and nothing was refused."""
+    pages: list[NotesPage] = []
+
+    def open_one() -> NotesPage:
+        if pages:
+            browser.driver.switch_to.new_window("window")
+        pages.append(NotesPage(browser, server.url + "/"))
+        return pages[-1].open()
+
+    yield open_one
+    tokens = set[str]().union(*(page.tokens() for page in pages))
+    shown = "\n".join([*browser.log(), *(page.shown() for page in pages)])
+    assert [refused for page in pages for refused in page.violations()] == []
+    assert tokens
+    for token in tokens:
+        assert token not in shown
+        assert token[-8:] not in shown

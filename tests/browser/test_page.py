@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.browser.fixtures import OpenPage
 from tests.browser.harness.chromium import Chromium
 from tests.browser.harness.notes_page import NotesPage, stored
 from tests.browser.harness.server import Server
+from tests.browser.harness.site import write_site
 
 ROOT = Path(__file__).resolve().parents[2]
 REFRESH = "/api/auth/refresh"
-
-OpenPage = Callable[[], NotesPage]
-
-
-@pytest.fixture
-def open_page(browser: Chromium, server: Server) -> Iterator[OpenPage]:
-    """Open windows with the page; at the end, whatever happened, no token is in sight and nothing was refused."""
-    pages: list[NotesPage] = []
-
-    def open_one() -> NotesPage:
-        if pages:
-            browser.driver.switch_to.new_window("window")
-        pages.append(NotesPage(browser, server.url + "/"))
-        return pages[-1].open()
-
-    yield open_one
-    tokens = set[str]().union(*(page.tokens() for page in pages))
-    shown = "\n".join([*browser.log(), *(page.shown() for page in pages)])
-    assert [refused for page in pages for refused in page.violations()] == []
-    assert tokens
-    for token in tokens:
-        assert token not in shown
-        assert token[-8:] not in shown
 
 
 @pytest.fixture
@@ -282,6 +263,34 @@ def test_opened_by_double_click_it_says_what_to_do(browser: Chromium) -> None:
     shown = browser.driver.find_element("id", "opened-as-file")
     assert shown.is_displayed()
     assert "make run" in shown.text
+
+
+def test_without_vendor_it_says_what_to_do(browser: Chromium, tmp_path: Path) -> None:
+    """Served before anything was installed: a sentence with the command to run, instead of a form that does nothing."""
+    bare = tmp_path / "bare"
+    shutil.copytree(ROOT / "app", bare / "app")
+    for name in ("index.html", "pyscript.toml"):
+        shutil.copy(ROOT / name, bare / name)
+    server = Server(write_site(tmp_path / "site.zip"))
+    server.mounts["bare"] = bare
+    server.start()
+    try:
+        page = NotesPage(browser, f"{server.url}/bare/")
+        page.driver.get(page.url)
+        page.until(lambda: page.find("#nothing-installed").is_displayed(), "the sentence")
+        assert not page.find("#sign-in-view").is_displayed()
+    finally:
+        server.stop()
+
+
+def test_each_file_is_fetched_once(page: NotesPage) -> None:
+    """What is preloaded is what is then used: nothing of the page, of Python or of the app comes twice."""
+    names = page.script("return performance.getEntriesByType('resource').map((entry) => new URL(entry.name).pathname)")
+    counted = Counter(
+        name for name in names if name.endswith((".js", ".mjs", ".wasm", ".zip", ".json", ".toml", ".py"))
+    )
+    assert counted.keys() >= {"/app/static/start.js", "/vendor/pyscript/core.js", "/vendor/pyodide/pyodide.asm.wasm"}
+    assert set(counted.values()) == {1}
 
 
 @pytest.mark.parametrize("width", [390, 1280])

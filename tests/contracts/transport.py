@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from freshfetch import Body, Headers, InvalidRequestError, Request, Transport, TransportError
@@ -48,6 +49,31 @@ async def check_method_headers_and_body_arrive(make: Maker, server: Server) -> N
     assert (echoed["method"], echoed["body"], echoed["user"]) == ("POST", "grüße", "ada")
     assert echoed["headers"]["x-request-id"] == "abc"
     assert await response.json() == echoed
+
+
+async def check_any_header_can_be_read(make: Maker, server: Server) -> None:
+    """Also one that is named like something every object of JavaScript has."""
+    headers = {"Constructor": "x", "__proto__": "y", "Length": "z"}
+    fault = {"path": "/api/auth/login", "kind": "status", "status": 204, "headers": headers, "times": 1}
+    await server("POST", "/mock/faults", fault)
+    transport = make()
+    response = await transport.send(_sign_in(transport))
+    assert [response.headers[name] for name in headers] == ["x", "y", "z"]
+
+
+async def check_an_answer_that_is_too_long_is_a_transport_error(make: Maker, server: Server) -> None:
+    """``longest_answer`` is the number of bytes that are still read."""
+    for size, body in ((1000, b"x" * 1000), (1000, b"x" * 1001), (0, b"")):
+        fault = {"path": "/api/auth/login", "kind": "status", "status": 200, "body": body.decode(), "times": 1}
+        await server("POST", "/mock/faults", fault)
+        transport = make()
+        response = await transport.send(replace(_sign_in(transport), longest_answer=size))
+        try:
+            assert await response.bytes() == body
+        except TransportError:
+            assert len(body) > size
+        else:
+            assert len(body) <= size
 
 
 async def check_no_answer_is_a_transport_error(make: Maker, server: Server) -> None:
@@ -103,6 +129,8 @@ async def check_what_cannot_be_sent_is_refused_at_once(make: Maker, server: Serv
 CHECKS = (
     check_any_status_is_a_response,
     check_method_headers_and_body_arrive,
+    check_any_header_can_be_read,
+    check_an_answer_that_is_too_long_is_a_transport_error,
     check_no_answer_is_a_transport_error,
     check_cancelling_aborts,
     check_urls_are_resolved_as_they_will_be_sent,
