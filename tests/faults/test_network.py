@@ -237,7 +237,7 @@ def busiest(entries: list[Any]) -> float:
 
 
 async def test_45_a_fleet_that_wakes_in_an_outage_comes_back_without_a_stampede() -> None:
-    """A hundred and fifty with dead tokens wake at once into five minutes of 503: ten tries each at most, a flat return."""
+    """Many with dead tokens wake at once into five minutes of 503: ten tries each at most, and a flat return."""
     random.seed(45)
     world = await a_fleet()
     clients = world.tabs
