@@ -76,7 +76,7 @@ class SessionRecord:
     failures: int = 0
     """Refresh attempts in a row that brought no token."""
     unanswered: bool = False
-    """Whether one of them left and was never answered: the refresh token may be spent."""
+    """Whether an attempt has left and was not, or not yet, answered: the refresh token may be spent."""
     refused: str | None = None
     """Why the refresh token was given up while the access token still works."""
 
@@ -137,6 +137,10 @@ class SessionRecord:
         unanswered = self.unanswered or unanswered
         failures = self.failures + 1
         return replace(self, generation=generation, not_before=until, failures=failures, unanswered=unanswered)
+
+    def presented(self, *, generation: int) -> SessionRecord:
+        """Return the record while its refresh token is on its way: whoever sends it may not live to hear the answer."""
+        return replace(self, generation=generation, unanswered=True)
 
     def without_refresh_token(self, *, refused: str, generation: int) -> SessionRecord:
         """Return the record after the refresh token was refused while the access token still works."""

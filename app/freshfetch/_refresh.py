@@ -6,6 +6,7 @@ The only module that redeems a refresh token. Rules for editing:
    If they differ, somebody has refreshed already: adopt, redeem nothing.
 2. **Commit guard.** New tokens are written only if nothing was committed since the record was read under
    the lock. A tab that was frozen meanwhile, a sign-out, another sign-in: each makes the late answer void.
+   The same guard stands before the sending: what is stored says that the token is on its way.
 3. **Shield.** The refresh is a task of the session, not of a caller: callers come and go, it completes.
 4. **Terminal evidence.** Only the auth server's own word (``invalid_grant``) ends a session. No network
    error, timeout, 429, 5xx, HTML or redirect ever does.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -261,6 +262,9 @@ class Refresher:
         self._announce(RefreshStarted(at=sent_at, reason=self._reason))
         self._phase = _Phase.ASKING
         try:
+            # A tab that dies from here on leaves word of it, and one that was passed by while it froze sends nothing.
+            if not await self._records.commit(record.presented(generation=generation), expected=generation):
+                return await self._superseded()
             answer = await self._ask(record, record.refresh_token)
             self._phase = _Phase.SETTLING
             return await self._settle(record, answer, generation, sent_at)
@@ -280,6 +284,7 @@ class Refresher:
         if answer.kind == "terminal":
             return await self._end_session(record, answer, generation)
         if answer.kind == "misconfigured":
+            await self._records.commit(replace(record, generation=generation), expected=generation)
             raise self._misconfigured(record, answer)
         return await self._postpone(record, answer, generation)
 

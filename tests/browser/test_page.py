@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mock_server.testing import Server
 from tests.browser.fixtures import OpenPage
 from tests.browser.harness.chromium import Chromium
 from tests.browser.harness.notes_page import NotesPage, stored
-from tests.browser.harness.server import Server
-from tests.browser.harness.site import write_site
 
 ROOT = Path(__file__).resolve().parents[2]
 REFRESH = "/api/auth/refresh"
@@ -271,8 +270,7 @@ def test_without_vendor_it_says_what_to_do(browser: Chromium, tmp_path: Path) ->
     shutil.copytree(ROOT / "app", bare / "app")
     for name in ("index.html", "pyscript.toml"):
         shutil.copy(ROOT / name, bare / name)
-    server = Server(write_site(tmp_path / "site.zip"))
-    server.mounts["bare"] = bare
+    server = Server("--mount", f"bare={bare}")
     server.start()
     try:
         page = NotesPage(browser, f"{server.url}/bare/")

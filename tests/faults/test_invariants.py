@@ -339,7 +339,7 @@ async def test_the_watched_world_sees_what_the_invariants_need(world: WatchedWor
     assert [
         [json.loads(moment.value)["generation"] if moment.value else None for moment in history]
         for history in evidence.stores
-    ] == [[1, 2, None]]
+    ] == [[1, 1, 2, None]]
     assert [departure.credential for departure in evidence.departures] == [True] * 5
     assert len(evidence.secrets) == 5  # two pairs of tokens, one password
     assert "RefreshSucceeded" in {event["event"] for event in tab.told()}

@@ -4,7 +4,28 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.world import World, eager_retry
+import pytest
+
+from freshfetch import (
+    Request,
+    RetryPolicy,
+    SessionExpiredError,
+    SessionRecord,
+    State,
+)
+from freshfetch.memory import MemoryTokenStore
+from tests.world import Tab, World, eager_retry, outcomes, roomy_queue, until
+
+
+async def open_tabs(world: World, number: int, *, retry: RetryPolicy | None = None) -> list[Tab]:
+    """Return so many running tabs of ada's."""
+    policy = retry or RetryPolicy()
+    first = await world.signed_in_tab(queue=roomy_queue(), retry=policy)
+    tabs = [first, *(world.tab(queue=roomy_queue(), retry=policy) for _ in range(number - 1))]
+    for tab in tabs:
+        await tab.session.__aenter__()
+    await asyncio.sleep(0)
+    return tabs
 
 
 def effects(world: World) -> list[str]:
@@ -34,3 +55,70 @@ async def test_a_tab_that_missed_every_hint_still_refreshes_nothing_twice(world:
         assert (await first.session.fetch("/api/data")).ok
         assert (await deaf.session.fetch("/api/data")).ok
     assert effects(world) == ["refreshed"] * 5
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 400, "body": {"error": "invalid_client"}}, None])
+async def test_a_refresh_token_on_its_way_is_marked_for_the_other_tabs(
+    world: World, fault: dict[str, object] | None
+) -> None:
+    """Until the answer is there the stored record says that it may be spent; any answer takes the word back."""
+    tab = await world.signed_in_tab()
+    seen: list[bool] = []
+
+    async def look(_: Request) -> None:
+        seen.append(world.record().unanswered)
+
+    tab.wire.before_answer = look
+    if fault is not None:
+        await world.fault("/api/auth/refresh", "status", **fault)
+    await outcomes(tab.session.refresh())
+    assert seen == [True]
+    assert world.record().unanswered is False
+
+
+async def test_the_heir_of_a_tab_that_died_knows_that_the_token_may_be_spent(world: World) -> None:
+    """A tab dies with the answer under way; a strict server refuses the next one: an ambiguous rotation, by name."""
+    victim, heir = await open_tabs(world, 2)
+    dying = asyncio.Event()
+
+    async def die(_: Request) -> None:
+        dying.set()
+        await asyncio.Event().wait()
+
+    victim.wire.before_answer = die
+    await world.expire()
+    refreshing = victim.session._refresher.start(world.record(), "refused")
+    await dying.wait()
+    refreshing.cancel()
+    with pytest.raises(SessionExpiredError) as ending:
+        await heir.session.fetch("/api/data")
+    assert ending.value.reason == "rotation_ambiguous"
+    await until(lambda: victim.session.state is State.SIGN_IN_REQUIRED)
+
+
+async def test_a_tab_that_is_passed_by_before_it_sent_sends_nothing(world: World) -> None:
+    """It freezes under the lock, just before the token leaves; another refreshes; thawed, it takes what is stored."""
+    asleep, awake = asyncio.Event(), asyncio.Event()
+
+    class Freezing(MemoryTokenStore):
+        async def commit(self, record: SessionRecord | None, *, expected: int) -> bool:
+            if record is not None and record.unanswered:
+                asleep.set()
+                await awake.wait()
+            return await world.store.commit(record, expected=expected)
+
+        async def make_current(self) -> int:
+            return await world.store.make_current()
+
+        def load(self) -> SessionRecord | None:
+            return world.store.load()
+
+    other = await world.signed_in_tab()
+    frozen = world.tab(store=Freezing())
+    await world.expire()
+    late = asyncio.ensure_future(frozen.session.fetch("/api/data"))
+    await asleep.wait()
+    assert (await other.session.fetch("/api/data")).ok
+    awake.set()
+    assert (await late).ok
+    assert effects(world) == ["refreshed"]

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,10 +36,17 @@ FLAGS = (
 
 
 class Chromium:
-    """One browser with a profile of its own, a new folder below ``profiles``."""
+    """One browser with a profile of its own, a new folder below ``profiles``.
 
-    def __init__(self, profiles: Path) -> None:
+    ``flags`` are further ones of the command line, ``preferences`` what a person can set.
+    """
+
+    def __init__(
+        self, profiles: Path, *, flags: Sequence[str] = (), preferences: Mapping[str, object] | None = None
+    ) -> None:
         self.profiles = profiles
+        self.flags = flags
+        self.preferences = preferences
         self.written: list[str] = []
         self.driver = self._start()
 
@@ -50,11 +57,18 @@ class Chromium:
         options = webdriver.ChromeOptions()
         options.binary_location = installed.browser
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        for flag in (*FLAGS, f"--user-data-dir={tempfile.mkdtemp(dir=self.profiles)}", *_root_flags()):
+        if self.preferences is not None:
+            options.add_experimental_option("prefs", dict(self.preferences))
+        for flag in (*FLAGS, *self.flags, f"--user-data-dir={tempfile.mkdtemp(dir=self.profiles)}", *_root_flags()):
             options.add_argument(flag)
         driver = webdriver.Chrome(options=options, service=Service(installed.driver))
         driver.set_script_timeout(SCRIPT_TIMEOUT)
         return driver
+
+    @property
+    def address(self) -> str:
+        """Where its DevTools listen."""
+        return str(self.driver.capabilities["goog:chromeOptions"]["debuggerAddress"])
 
     def open(self, url: str) -> Page:
         """Load the harness of the server at ``url`` in the current window and wait until Python runs."""

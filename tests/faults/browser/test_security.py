@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from mock_server.testing import Server
 from tests.browser.fixtures import OpenPage
 from tests.browser.harness.chromium import Chromium, Page
 from tests.browser.harness.notes_page import NotesPage
-from tests.browser.harness.server import Server
 
 # -- 46: every way to write a URL that is not the allowed origin --
 
