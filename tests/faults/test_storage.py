@@ -23,7 +23,7 @@ from freshfetch import (
 )
 from freshfetch.memory import MemoryTokenStore
 from tests.faults.watched import REFRESH, WatchedTab, WatchedWorld
-from tests.world import outcomes, until
+from tests.world import eager_retry, outcomes, until
 
 PATIENCE = 1000
 
@@ -82,7 +82,8 @@ async def signed_in(world: WatchedWorld) -> tuple[WatchedTab, WebStorage]:
 @pytest.mark.parametrize("moment", ["idle", "asked", "refreshing", "waiting out an outage"])
 async def test_33_storage_cleared_in_mid_session_is_a_sign_out(world: WatchedWorld, moment: str) -> None:
     """Whenever the site's data is cleared: told once, nothing leaves, what was asked can be sent after a sign-in."""
-    tab, storage = await signed_in(world)
+    storage = with_storage(world)
+    tab = await world.signed_in_tab(retry=eager_retry(windows=((170.0, 170.0),)))
     async with tab.session:
         calls: list[Any] = []
         if moment == "asked":
@@ -95,7 +96,7 @@ async def test_33_storage_cleared_in_mid_session_is_a_sign_out(world: WatchedWor
         storage.put(None)
         if moment != "waiting out an outage":  # who waits looks by itself
             tab.person.come_back()
-        results = await asyncio.wait_for(outcomes(*calls), 60)
+        results = await asyncio.wait_for(outcomes(*calls), 31)
         await asyncio.sleep(1)
         assert {type(result) for result in results} <= {SignedOutError}
         assert tab.session.state is State.SIGNED_OUT

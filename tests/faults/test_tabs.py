@@ -254,6 +254,7 @@ async def test_27_a_session_that_is_closed_while_it_refreshes_keeps_nobody_waiti
     await first.session.close()
     assert (await asyncio.wait_for(waiting, 1)).ok
     assert effects(world) == ["refreshed"]
+    assert len(first.seen(RefreshSucceeded)) == 1
     await outcomes(doomed)
 
 
