@@ -211,6 +211,7 @@ class World:
             tab.port.loop.thaw(timers_first=self.universe.rng.random() < 0.5)
 
     def _return_to(self, tab: Tab) -> None:
+        self._mark("returned", tab)
         tab.person.visible, tab.person.online = True, not self.shared.offline
         for listener in tuple(tab.person._listeners):
             listener()
