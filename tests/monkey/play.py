@@ -389,6 +389,8 @@ class World:
         self.in_wait.clear()
         self._heal({})
         self._empty({})
+        for exchange in tuple(self.shared.exchanges):
+            exchange.lose()  # a connection that stalls breaks some day, whoever waits for it
         self._set_lifetime({"seconds": LIFETIME})
         self.shared.hints = "kept"
         for tab in self.slots:
