@@ -41,6 +41,14 @@ class Records:
         """What the store refuses, in words; empty while it does its work."""
         return self._problem
 
+    @property
+    def ahead(self) -> bool:
+        """Whether tokens are remembered that the store has not got: storing them is a change of the tokens."""
+        if self._unsaved is None or self._unsaved.record is None:
+            return False
+        stored = self._load_stored()
+        return stored is None or stored.access_token != self._unsaved.record.access_token
+
     def load(self) -> SessionRecord | None:
         """Return the record, None when nobody is signed in. Never raises."""
         stored = self._load_stored()

@@ -22,7 +22,7 @@ from freshfetch import (
     Tokens,
 )
 from freshfetch.memory import MemoryTokenStore
-from tests.world import START, World, outcomes, until
+from tests.world import START, World, eager_retry, outcomes, until
 
 PATIENCE = 1000
 
@@ -104,6 +104,21 @@ async def test_storage_that_has_room_again_is_used_again(world: World) -> None:
     stored = store.load()
     assert stored is not None
     assert stored.refresh_token in world.server.families.by_id[1].refresh_token
+
+
+async def test_tokens_that_could_not_be_stored_are_a_new_generation_when_they_are(world: World) -> None:
+    """Rotated while the store was full, then put off by a 503: stored with it, and an older answer is void from then on."""
+    store = world.store = MoodyStore()
+    tab = await world.signed_in_tab(retry=eager_retry())
+    before = await store.make_current()
+    store.writes = False
+    await tab.session.refresh()
+    store.writes = True
+    await world.fault("/api/auth/refresh", "status", status=503, times=1)
+    refreshing = asyncio.create_task(tab.session.refresh())
+    await until(lambda: store.load() is not None and world.record().failures == 1)
+    assert await store.make_current() == before + 1
+    await outcomes(refreshing)
 
 
 async def test_signing_out_after_storage_was_full_once_comes_to_an_end(world: World) -> None:
