@@ -152,7 +152,7 @@ class Refresher:
     def wake(self, *, online: bool = False) -> None:
         """Look again at once: the store has changed, or the network is back."""
         if online and not self._status.reachable:
-            self._schedule.come_back()
+            self._schedule.come_back(self._records.load())
         if self._task is not None and self._phase is not _Phase.SETTLING and self._changed():
             self._abandon(self._task)
 

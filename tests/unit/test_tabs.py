@@ -155,6 +155,24 @@ async def test_a_tab_opened_during_the_wait_waits_as_well(world: World) -> None:
     assert world.refreshes() == 2
 
 
+async def test_tabs_that_come_back_keep_to_what_one_of_them_has_learned(world: World) -> None:
+    """The network is back for three tabs; the server tells the first to wait 100 s: the others do not ask it again."""
+    tabs = await open_tabs(world, 3, retry=eager_retry())
+    await asyncio.sleep(1801)
+    for tab in tabs:
+        tab.wire.cut = True
+    calls = [asyncio.create_task(tab.session.fetch("/api/data", timeout=500)) for tab in tabs]
+    await until(lambda: all(tab.session.state is State.OFFLINE for tab in tabs), limit=200)
+    await world.fault("/api/auth/refresh", "status", status=503, headers={"Retry-After": "100"}, times=1)
+    for tab in tabs:
+        tab.wire.cut = False
+        tab.person.come_back()
+    began = seconds_since_start()
+    assert all(answer.ok for answer in await asyncio.gather(*calls))
+    assert seconds_since_start() - began > 99
+    assert world.refreshes() == 2
+
+
 async def test_a_tab_that_missed_every_hint_still_refreshes_nothing_twice(world: World) -> None:
     """A tab outside of ``async with`` hears no hints: it finds the others' tokens in the store."""
     first, deaf = await world.signed_in_tab(), world.tab()
