@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from freshfetch import (
@@ -59,6 +60,8 @@ SHORTEST_RETRY = 0.5
 LONGEST_RETRY_AFTER = 600.0
 LONGEST_COOL_DOWN = 480.0
 A_MOMENT = 0.05
+PATIENCE = 22.0
+"""Seconds after which the locks of a tab that does not come back are passed by: two of them, 11 s each."""
 PIECE = 8
 """So many characters of a token are too many."""
 RECORD_KEYS = {
@@ -256,10 +259,15 @@ def i3_one_refresh(case: Case) -> Iterator[str]:
             yield f"a refresh token was presented that was never issued, by tab {sendings[0].tab}"
         for index, first in enumerate(sendings):
             for second in sendings[index + 1 :]:
-                if second.at < case.end_of(first) and not case.out_of_action(first.tab, first.at, second.at):
+                if second.at < case.end_of(first) and not _passed_by(case, second):
                     yield f"two refreshes in flight: tabs {first.tab} and {second.tab}, {first.at:.3f} and {second.at:.3f}"
                 if first.refresh_token == second.refresh_token and _presented_in_vain(case, first, second):
                     yield f"presented again after its success was received: by tab {second.tab} at {second.at:.3f}"
+
+
+def _passed_by(case: Case, second: Sending) -> bool:
+    """Tell whether a tab was frozen, at whose locks those who waited may have lost patience."""
+    return any(case.out_of_action(tab.number, second.at - PATIENCE, second.at) for tab in case.world.tabs)
 
 
 def _presented_in_vain(case: Case, first: Sending, second: Sending) -> bool:
@@ -406,8 +414,9 @@ def i9_bounded(case: Case) -> Iterator[str]:
         if len(sendings) > 2 * len(case.calls_of[request_id]):
             yield f"{request_id} was sent {len(sendings)} times"
     for sendings in case.refreshes.values():
-        for first, second in zip(sendings, sendings[1:], strict=False):
-            yield from _too_soon(case, first, second)
+        for first, second in pairwise(sendings):
+            if first.refresh_token == second.refresh_token:
+                yield from _too_soon(case, first, second)
     for rest in case.world.at_rest:
         if len(rest.tasks) > 1 or rest.timers > 2:
             yield f"tab {rest.tab} at rest runs {rest.tasks} and {rest.timers} timers"
@@ -434,33 +443,44 @@ def _too_soon(case: Case, first: Sending, second: Sending) -> Iterator[str]:
 def i10_events(case: Case) -> Iterator[str]:
     """A refresh that started ends exactly once; a session expires once; states follow each other."""
     for tab, events in case.seen.events.items():
-        started, expired = False, False
-        state = None
-        sent: dict[int, int] = defaultdict(int)
-        for event in events:
-            if isinstance(event, RefreshStarted):
-                if started:
-                    yield f"tab {tab} started a refresh in the middle of one, at {event.at - START:.3f}"
-                started = True
-            elif isinstance(event, RefreshSucceeded | RefreshFailed | SessionExpired):
-                if not started and not isinstance(event, SessionExpired):
-                    yield f"tab {tab} ended a refresh that had not begun, at {event.at - START:.3f}: {event}"
-                if isinstance(event, SessionExpired) and expired:
-                    yield f"tab {tab} announced an expiry twice"
-                expired = expired or isinstance(event, SessionExpired)
-                started = False
-            elif isinstance(event, SignedIn):
-                expired = False
-            elif isinstance(event, StateChanged):
-                if state not in (None, event.old):
-                    yield f"tab {tab} changed from {event.old}, but was {state}"
-                state = event.new
-            elif isinstance(event, RequestSent):
-                sent[event.number] += 1
-        if started and tab not in case.killed:
-            yield f"tab {tab} never ended a refresh"
+        yield from _refresh_events(case, tab, events)
+        yield from _state_events(tab, events)
+        sent = Counter(event.number for event in events if isinstance(event, RequestSent))
         if any(count > 2 for count in sent.values()):
             yield f"tab {tab} announced a third sending"
+
+
+def _refresh_events(case: Case, tab: int, events: list[Event]) -> Iterator[str]:
+    """An expiry that another tab tells of may come in between, and the refresh that was in flight fails after it."""
+    started = told = False
+    for event in events:
+        if isinstance(event, RefreshStarted):
+            if started:
+                yield f"tab {tab} started a refresh in the middle of one, at {event.at - START:.3f}"
+            started, told = True, False
+        elif isinstance(event, RefreshSucceeded | RefreshFailed):
+            if not started and not (told and isinstance(event, RefreshFailed)):
+                yield f"tab {tab} ended a refresh that had not begun, at {event.at - START:.3f}: {event}"
+            started = told = False
+        elif isinstance(event, SessionExpired):
+            started, told = False, started
+    if started and tab not in case.killed:
+        yield f"tab {tab} never ended a refresh"
+
+
+def _state_events(tab: int, events: list[Event]) -> Iterator[str]:
+    expired, state = False, None
+    for event in events:
+        if isinstance(event, SessionExpired):
+            if expired:
+                yield f"tab {tab} announced an expiry twice"
+            expired = True
+        elif isinstance(event, SignedIn):
+            expired = False
+        elif isinstance(event, StateChanged):
+            if state not in (None, event.old):
+                yield f"tab {tab} changed from {event.old}, but was {state}"
+            state = event.new
 
 
 def at_rest(case: Case) -> Iterator[str]:

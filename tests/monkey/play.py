@@ -33,6 +33,7 @@ PASSWORDS = {"ada": "lovelace", "grace": "hopper"}
 REST = 2000.0
 """Seconds after which everything has come to rest: longer than any Retry-After, queue or heartbeat."""
 PROBE = 400.0
+LOOKS = 12
 LIFETIME = 1800.0
 
 
@@ -418,6 +419,10 @@ class World:
 
     def _look_at(self, tab: Tab) -> AtRest:
         snapshot = tab.snapshot()
+        for _ in range(LOOKS):  # a heartbeat may just be under way
+            if snapshot is not None and snapshot.queue_pending:
+                self.universe.run(1.0)
+                snapshot = tab.snapshot()
         subject = None if tab.session is None else tab.session.subject
         tasks, timers = [task.get_name() for task in tab.port.loop.tasks()], tab.port.loop.timers()
         self._close(tab)
