@@ -73,6 +73,22 @@ async def test_a_lasting_refusal_causes_one_refresh_and_is_handed_to_the_caller(
     assert tab.session.state is State.SIGNED_IN
 
 
+async def test_a_refusal_joins_a_refresh_in_flight_whatever_another_route_says(world: World) -> None:
+    """One route refuses every token, so that none refreshes for it; a refresh that runs anyway helps all the others."""
+    tab = await world.signed_in_tab()
+    await world.fault("/api/data/never", "status", status=401)
+    assert (await tab.session.fetch("/api/data/never")).status == 401
+    await world.expire()
+    await world.fault("/api/auth/refresh", "delay", delay=5)
+    await world.fault("/api/data/slow", "delay", delay=1)
+    slow = asyncio.create_task(tab.session.fetch("/api/data/slow"))
+    await asyncio.sleep(0.5)
+    refreshing = asyncio.create_task(tab.session.refresh())
+    assert (await slow).ok
+    await refreshing
+    assert world.refreshes() == 2
+
+
 async def test_after_the_cool_down_a_refusal_may_refresh_again(world: World) -> None:
     """The cool-down after a fruitless refresh is over at some time, and doubles with each one."""
     tab = await world.signed_in_tab()
