@@ -378,6 +378,21 @@ async def test_a_forged_expiry_after_a_sign_out_asks_nobody_to_sign_in_twice(wor
     assert tab.seen(SessionExpired) == []
 
 
+async def test_a_late_word_of_an_expiry_says_nothing_to_who_has_signed_out_since(world: World) -> None:
+    """The session expires, the person signs out on the page that says so, the word comes once more: told once."""
+    tab, _ = await two_tabs(world)
+    generation = await world.store.make_current()
+    await world.store.commit(None, expected=generation)
+    world.channel.publish(Hint("expired", "invalid_grant"))
+    await asyncio.sleep(0.1)
+    assert tab.session.state is State.SIGN_IN_REQUIRED
+    await tab.session.sign_out()
+    world.channel.publish(Hint("expired", "invalid_grant"))
+    await asyncio.sleep(1)
+    assert len(tab.seen(SessionExpired)) == 1
+    assert tab.session.state is State.SIGNED_OUT
+
+
 async def test_a_new_sessions_refused_token_is_renewed_while_an_old_refresh_hangs(world: World) -> None:
     """Signed out and in again while a refresh hangs: a refusal of the new token gets a refresh of its own."""
     tab = await world.signed_in_tab()
