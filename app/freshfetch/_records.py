@@ -33,6 +33,7 @@ class Records:
         self._clock = clock
         self._announce = announce
         self._unsaved: _Unsaved | None = None
+        self._farewell = False
         self._problem = ""
         self._timed: tuple[str, float] = ("", 0.0)
 
@@ -53,6 +54,8 @@ class Records:
         """Return the record, None when nobody is signed in. Never raises."""
         stored = self._load_stored()
         unsaved = self._unsaved
+        if stored is None and self._farewell:
+            return None
         if unsaved is None or (stored is not None and stored.generation > unsaved.base):
             return stored
         return unsaved.record
@@ -76,6 +79,7 @@ class Records:
         a session that was ended stays ended.
         """
         try:
+            self._farewell = False
             written = await self._store.commit(record, expected=expected)
         except StorageError as error:
             self._tell(error)
@@ -87,8 +91,12 @@ class Records:
         return written
 
     def forget(self) -> None:
-        """Drop what is only remembered: the session was ended in another tab."""
-        self._unsaved = None
+        """Do not go by memory where the store has nothing: another tab says that the session was ended.
+
+        While the store has a record its word counts as before: a hint may be false, and what is remembered
+        may be tokens that exist nowhere else, or an end that the store has yet to hear of.
+        """
+        self._farewell = True
 
     def seconds_left(self, record: SessionRecord) -> float | None:
         """Return how long the access token still lives, by the more cautious of two clocks; None if unknown.

@@ -18,6 +18,7 @@ from freshfetch import (
     RetryPolicy,
     Session,
     SessionRecord,
+    SignedIn,
     State,
     StorageError,
     Tokens,
@@ -129,6 +130,35 @@ async def test_an_unsaved_record_gives_way_to_another_persons(world: World) -> N
     await outcomes(first.session.refresh())
     assert world.record().subject == "grace"
     assert first.session.subject == "grace"
+
+
+@pytest.mark.parametrize("kind", ["signed_out", "expired"])
+async def test_a_false_word_does_not_make_a_tab_forget_what_it_could_not_store(world: World, kind: str) -> None:
+    """Rotated while storage was full; a forged hint says that all is over: no older token is presented, nobody leaves."""
+    view = Shared(world.store)
+    tab = await world.signed_in_tab(store=view)
+    await tab.session.__aenter__()
+    view.full = True
+    await tab.session.refresh()
+    world.channel.publish(Hint(kind, "forged"))
+    await asyncio.sleep(1)
+    await tab.session.refresh()
+    assert [entry.effects for entry in world.journal("/api/auth/refresh")] == [["refreshed"], ["refreshed"]]
+    assert tab.session.state is State.SIGNED_IN
+
+
+async def test_an_end_that_could_not_be_stored_is_not_undone_by_another_tabs_word_of_it(world: World) -> None:
+    """Expired while storage was full: the old record is still there for all to see, and this tab does not go back to it."""
+    view = Shared(world.store)
+    tab = await world.signed_in_tab(store=view)
+    await tab.session.__aenter__()
+    view.full = True
+    await world.revoke()
+    await outcomes(tab.session.fetch("/api/data"))
+    world.channel.publish(Hint("expired", "invalid_grant"))
+    await asyncio.sleep(1)
+    assert tab.session.state is State.SIGN_IN_REQUIRED
+    assert len(tab.seen(SignedIn)) == 1
 
 
 async def test_a_store_that_cannot_say_how_current_it_is_loses_no_tokens(world: World) -> None:
