@@ -210,7 +210,7 @@ def i2_effects(case: Case) -> Iterator[str]:
 def _may_have_taken_effect(call: Call) -> bool:
     """Tell whether the caller was told so, or left."""
     if call.answer is None and call.error is None:
-        return True  # the tab was killed
+        return True  # the tab was killed, or the call was cancelled before it had begun
     repeatable = call.replay is True and isinstance(call.error, TransportError)
     return repeatable or isinstance(call.error, (AmbiguousRequestError, asyncio.CancelledError))
 
@@ -238,14 +238,15 @@ def _excused_refusal(case: Case, call: Call) -> bool:
     if len(refused) > 1 or call.replay is False or not all(each.bearer for each in refused):
         return True
     assert call.ended_at is not None
-    cooling = any(
-        len([each for each in case.sendings_of[other.request_id] if each.status == 401]) > 1
-        for other in case.seen.calls
-        if other.tab == call.tab
-        and other.ended_at is not None
-        and call.ended_at - LONGEST_COOL_DOWN <= other.ended_at <= call.ended_at
-    )
-    return cooling
+    return _cools_down(case, call.tab, call.ended_at)
+
+
+def _cools_down(case: Case, tab: int, at: float) -> bool:
+    """Tell whether this tab has lately had a new token refused again, so that no refusal leads to a refresh."""
+    since, until = at - LONGEST_COOL_DOWN, at + A_MOMENT
+    refused = [each for each in case.seen.sendings if each.tab == tab and each.status == 401 and each.bearer]
+    times = Counter(each.request_id for each in refused if each.ended_at is not None and since <= each.ended_at <= until)
+    return any(count > 1 for count in times.values())
 
 
 def i3_one_refresh(case: Case) -> Iterator[str]:
@@ -266,8 +267,16 @@ def i3_one_refresh(case: Case) -> Iterator[str]:
 
 
 def _passed_by(case: Case, second: Sending) -> bool:
-    """Tell whether a tab was frozen, at whose locks those who waited may have lost patience."""
-    return any(case.out_of_action(tab.number, second.at - PATIENCE, second.at) for tab in case.world.tabs)
+    """Tell whether those who waited for the locks may have lost patience with them.
+
+    With a tab that was frozen; or with several that held them in turn and brought nothing, not even the instant of
+    the next attempt: because one was killed, or the store took nothing.
+    """
+    since = second.at - PATIENCE
+    return any(
+        case.out_of_action(tab.number, since, second.at) or case.refused(tab.number, since, second.at)
+        for tab in case.world.tabs
+    )
 
 
 def _presented_in_vain(case: Case, first: Sending, second: Sending) -> bool:
@@ -451,7 +460,7 @@ def i10_events(case: Case) -> Iterator[str]:
 
 
 def _refresh_events(case: Case, tab: int, events: list[Event]) -> Iterator[str]:
-    """An expiry that another tab tells of may come in between, and the refresh that was in flight fails after it."""
+    """An expiry that another tab tells of may come in between; the refresh that was in flight ends after it."""
     started = told = False
     for event in events:
         if isinstance(event, RefreshStarted):
@@ -459,7 +468,7 @@ def _refresh_events(case: Case, tab: int, events: list[Event]) -> Iterator[str]:
                 yield f"tab {tab} started a refresh in the middle of one, at {event.at - START:.3f}"
             started, told = True, False
         elif isinstance(event, RefreshSucceeded | RefreshFailed):
-            if not started and not (told and isinstance(event, RefreshFailed)):
+            if not started and not told:
                 yield f"tab {tab} ended a refresh that had not begun, at {event.at - START:.3f}: {event}"
             started = told = False
         elif isinstance(event, SessionExpired):

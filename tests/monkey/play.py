@@ -309,11 +309,15 @@ class World:
                 call.error, call.given_back = error, error.request
             except BaseException as error:  # noqa: BLE001 - cancelled, or something the oracle has to see
                 call.error = error
-            finally:
-                if not tab.port.dead:
-                    call.ended_at = self.universe.now
 
-        tab.callers.append((call, tab.run(wait)))
+        task = tab.run(wait)
+        task.add_done_callback(lambda _: self._settle(tab, call))
+        tab.callers.append((call, task))
+
+    def _settle(self, tab: Tab, call: Call) -> None:
+        """Take down the time, also of a call that was cancelled before it had begun."""
+        if not tab.port.dead:
+            call.ended_at = self.universe.now
 
     def _cancel(self, tab: Tab, details: dict[str, Any]) -> None:
         del details
