@@ -134,7 +134,7 @@ async def test_an_unsaved_record_gives_way_to_another_persons(world: World) -> N
 
 @pytest.mark.parametrize("kind", ["signed_out", "expired"])
 async def test_a_false_word_does_not_make_a_tab_forget_what_it_could_not_store(world: World, kind: str) -> None:
-    """Rotated while storage was full; a forged hint says that all is over: no older token is presented, nobody leaves."""
+    """Rotated while storage was full; a forged hint says all is over: no older token is presented, nobody leaves."""
     view = Shared(world.store)
     tab = await world.signed_in_tab(store=view)
     await tab.session.__aenter__()
@@ -148,7 +148,7 @@ async def test_a_false_word_does_not_make_a_tab_forget_what_it_could_not_store(w
 
 
 async def test_an_end_that_could_not_be_stored_is_not_undone_by_another_tabs_word_of_it(world: World) -> None:
-    """Expired while storage was full: the old record is still there for all to see, and this tab does not go back to it."""
+    """Expired while storage was full: the old record is still there, and this tab does not go back to it."""
     view = Shared(world.store)
     tab = await world.signed_in_tab(store=view)
     await tab.session.__aenter__()

@@ -107,7 +107,7 @@ async def test_storage_that_has_room_again_is_used_again(world: World) -> None:
 
 
 async def test_tokens_that_could_not_be_stored_are_a_new_generation_when_they_are(world: World) -> None:
-    """Rotated while the store was full, then put off by a 503: stored with it, and an older answer is void from then on."""
+    """Rotated while the store was full, then put off by a 503: stored with it, so that an older answer is void."""
     store = world.store = MoodyStore()
     tab = await world.signed_in_tab(retry=eager_retry())
     before = await store.make_current()
