@@ -27,7 +27,8 @@ def main() -> int:
     seeds = range(arguments.first, arguments.first + arguments.n)
     failures = _all(seeds, arguments.workers, arguments.keep_going)
     seconds = time.monotonic() - began
-    print(f"{len(seeds)} runs in {seconds:.0f} s ({len(seeds) / seconds:.1f} runs/s): {len(failures)} violate an invariant")
+    speed = f"{seconds:.0f} s ({len(seeds) / seconds:.1f} runs/s)"
+    print(f"{len(seeds)} runs in {speed}: {len(failures)} violate an invariant")
     return _report(failures[: arguments.show], shrink=True) if failures else 0
 
 
@@ -43,7 +44,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _all(seeds: range, workers: int, keep_going: bool) -> list[int]:  # noqa: FBT001  # one caller
+def _all(seeds: range, workers: int, keep_going: bool) -> list[int]:
     """Play them all; return the seeds of those that failed."""
     failures: list[int] = []
     shown = time.monotonic()

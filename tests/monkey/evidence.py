@@ -1,4 +1,4 @@
-"""What is written down while the monkey plays. The ports write it, the oracle reads it; the library knows nothing of it."""
+"""What is written down while the monkey plays: the ports write it, the oracle reads it."""
 
 from __future__ import annotations
 

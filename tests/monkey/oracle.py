@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
+from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
 
@@ -38,7 +39,7 @@ from freshfetch import (
     TransportError,
 )
 
-from .evidence import Call, Commit, Evidence, Sending
+from .evidence import Call, Commit, Evidence, Operation, Sending
 from .play import World
 from .ports import START
 
@@ -174,16 +175,8 @@ def violations(world: World) -> list[str]:
 
 def i1_settled(case: Case) -> Iterator[str]:
     """Everything settles exactly once, with an answer or a typed error; at rest nothing waits."""
-    for call in case.seen.calls:
-        if call.ended_at is None:
-            yield f"{call.request_id} ({call.method}) of tab {call.tab} at {call.at:.3f} never settled"
-        elif call.error is not None and not isinstance(call.error, (*CALLERS_ERRORS, asyncio.CancelledError)):
-            yield f"{call.request_id} was told {call.error!r}"
-    for operation in case.seen.operations:
-        if operation.ended_at is None and operation.tab not in case.killed:
-            yield f"{operation.kind} of tab {operation.tab} at {operation.at:.3f} never returned"
-        if operation.error is not None and not isinstance(operation.error, FreshfetchError):
-            yield f"{operation.kind} raised {operation.error!r}"
+    yield from _settled_calls(case)
+    yield from _settled_operations(case)
     for rest in case.world.at_rest:
         if rest.snapshot is None or rest.snapshot.queue_size or rest.snapshot.queue_pending:
             yield f"tab {rest.tab} is not at rest: {rest.snapshot}"
@@ -191,6 +184,22 @@ def i1_settled(case: Case) -> Iterator[str]:
         for complaint in tab.port.loop.complaints:
             if tab.number not in case.killed:
                 yield f"nobody caught in tab {tab.number}: {complaint.get('message')} {complaint.get('exception')!r}"
+
+
+def _settled_calls(case: Case) -> Iterator[str]:
+    for call in case.seen.calls:
+        if call.ended_at is None:
+            yield f"{call.request_id} ({call.method}) of tab {call.tab} at {call.at:.3f} never settled"
+        elif call.error is not None and not isinstance(call.error, (*CALLERS_ERRORS, asyncio.CancelledError)):
+            yield f"{call.request_id} was told {call.error!r}"
+
+
+def _settled_operations(case: Case) -> Iterator[str]:
+    for operation in case.seen.operations:
+        if operation.ended_at is None and operation.tab not in case.killed:
+            yield f"{operation.kind} of tab {operation.tab} at {operation.at:.3f} never returned"
+        if operation.error is not None and not isinstance(operation.error, FreshfetchError):
+            yield f"{operation.kind} raised {operation.error!r}"
 
 
 def i2_effects(case: Case) -> Iterator[str]:
@@ -245,7 +254,9 @@ def _cools_down(case: Case, tab: int, at: float) -> bool:
     """Tell whether this tab has lately had a new token refused again, so that no refusal leads to a refresh."""
     since, until = at - LONGEST_COOL_DOWN, at + A_MOMENT
     refused = [each for each in case.seen.sendings if each.tab == tab and each.status == 401 and each.bearer]
-    times = Counter(each.request_id for each in refused if each.ended_at is not None and since <= each.ended_at <= until)
+    times = Counter(
+        each.request_id for each in refused if each.ended_at is not None and since <= each.ended_at <= until
+    )
     return any(count > 1 for count in times.values())
 
 
@@ -261,7 +272,7 @@ def i3_one_refresh(case: Case) -> Iterator[str]:
         for index, first in enumerate(sendings):
             for second in sendings[index + 1 :]:
                 if second.at < case.end_of(first) and not _passed_by(case, second):
-                    yield f"two refreshes in flight: tabs {first.tab} and {second.tab}, {first.at:.3f} and {second.at:.3f}"
+                    yield f"two refreshes in flight: tab {first.tab}, {first.at:.3f}; tab {second.tab}, {second.at:.3f}"
                 if first.refresh_token == second.refresh_token and _presented_in_vain(case, first, second):
                     yield f"presented again after its success was received: by tab {second.tab} at {second.at:.3f}"
 
@@ -314,12 +325,15 @@ def _tokens(case: Case) -> set[str]:
 
 
 def _texts(case: Case) -> set[str]:
-    errors = [each.error for each in (*case.seen.calls, *case.seen.operations) if each.error is not None]
+    asked: list[Call | Operation] = [*case.seen.calls, *case.seen.operations]
+    errors = [each.error for each in asked if each.error is not None]
     texts = {text for error in errors for text in (str(error), repr(error), repr(getattr(error, "request", None)))}
     texts |= {hint.reason for hint in case.seen.hints} | {each.url for each in case.seen.sendings}
-    for events in case.seen.events.values():
-        for event in events:
-            texts |= {value for field in fields(event) if isinstance(value := getattr(event, field.name), str)}
+    events = [event for each in case.seen.events.values() for event in each]
+    names = {kind: [field.name for field in fields(kind)] for kind in {type(event) for event in events}}
+    texts |= {
+        value for event in events for name in names[type(event)] if isinstance(value := getattr(event, name), str)
+    }
     complaints = [each for tab in case.world.tabs for each in tab.port.loop.complaints]
     return texts | {str(each.get("message")) + repr(each.get("exception")) for each in complaints}
 
@@ -405,16 +419,13 @@ def _refused_before(case: Case, commit: Commit) -> list[Commit]:
 
 
 def _goodbyes(case: Case, tab: int, events: list[Event]) -> Iterator[str]:
-    forged = case.seen.marked("forged")
+    refused = any(each.error == "invalid_grant" for sendings in case.refreshes.values() for each in sendings)
+    asked = any(each.kind == "sign out" and each.tab == tab for each in case.seen.operations)
     for event in events:
-        at = event.at - START - A_MOMENT
-        if isinstance(event, SessionExpired) and not forged:
-            evidence = any(each.error == "invalid_grant" for sendings in case.refreshes.values() for each in sendings)
-            if not evidence:
-                yield f"tab {tab} announced an expiry for which there was no reason"
-        if isinstance(event, SignedOut) and not event.elsewhere:
-            if not any(each.kind == "sign out" and each.tab == tab for each in case.seen.operations):
-                yield f"tab {tab} announced a sign-out at {at:.3f} that nobody had asked it for"
+        if isinstance(event, SessionExpired) and not refused and not case.seen.marked("forged"):
+            yield f"tab {tab} announced an expiry for which there was no reason"
+        if isinstance(event, SignedOut) and not event.elsewhere and not asked:
+            yield f"tab {tab} announced a sign-out at {event.at - START:.3f} that nobody had asked it for"
 
 
 def i9_bounded(case: Case) -> Iterator[str]:
@@ -446,7 +457,7 @@ def _too_soon(case: Case, first: Sending, second: Sending) -> Iterator[str]:
     )
     wait = SHORTEST_RETRY + min(first.retry_after or 0.0, LONGEST_RETRY_AFTER)
     if second.at - end < wait - A_MOMENT and not excused:
-        yield f"tab {second.tab} tried again {second.at - end:.3f} s after a failure, at {second.at:.3f}; due was {wait:g}"
+        yield f"tab {second.tab} tried again at {second.at:.3f}, {second.at - end:.3f} s after a failure, not {wait:g}"
 
 
 def i10_events(case: Case) -> Iterator[str]:
@@ -475,6 +486,14 @@ def _refresh_events(case: Case, tab: int, events: list[Event]) -> Iterator[str]:
             started, told = False, started
     if started and tab not in case.killed:
         yield f"tab {tab} never ended a refresh"
+    granted = {each.granted[0] for each in case.seen.sendings if each.tab == tab and each.is_refresh and each.granted}
+    kept = {
+        json.loads(each.text)["access_token"]
+        for each in case.seen.commits
+        if each.tab == tab and each.text is not None and (each.written or each.refused)
+    }
+    if sum(isinstance(event, RefreshSucceeded) for event in events) > len(granted & kept):
+        yield f"tab {tab} announced a success whose tokens it did not keep"
 
 
 def _state_events(tab: int, events: list[Event]) -> Iterator[str]:
@@ -501,10 +520,9 @@ def at_rest(case: Case) -> Iterator[str]:
             continue
         if rest.subject != subject:
             yield f"tab {rest.tab} shows {rest.subject}, stored is {subject}"
-        for call in case.seen.calls:
-            if call.tab == rest.tab and call.path.endswith("/end") and last is not None:
-                if call.answer is None or call.answer[0] != 200:
-                    yield f"tab {rest.tab} cannot fetch at rest: {call.error!r} {call.answer}"
+        [call] = [each for each in case.seen.calls if each.tab == rest.tab and each.path.endswith("/end")]
+        if last is not None and (call.answer is None or call.answer[0] != HTTPStatus.OK):
+            yield f"tab {rest.tab} cannot fetch at rest: {call.error!r} {call.answer}"
 
 
 def _remembers_a_sign_out(case: Case, tab: int) -> bool:

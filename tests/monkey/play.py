@@ -6,6 +6,7 @@ import gc
 import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -30,9 +31,9 @@ from .ports import START, Connected, Shared, TabChannel, TabClock, TabLock, TabS
 from .schedule import Act, Schedule
 
 PASSWORDS = {"ada": "lovelace", "grace": "hopper"}
-REST = 2000.0
+REST = 1000.0
 """Seconds after which everything has come to rest: longer than any Retry-After, queue or heartbeat."""
-PROBE = 400.0
+PROBE = 60.0
 LOOKS = 12
 LIFETIME = 1800.0
 
@@ -224,7 +225,9 @@ class World:
             for call, _ in tab.callers:
                 call.ended_at = self.universe.now if call.ended_at is None else call.ended_at
             self._mark("killed", tab)
-            self.shared.server_loop.call_later(self.universe.rng.uniform(0.001, 0.007), self.shared.locks.forget, tab.port)
+            self.shared.server_loop.call_later(
+                self.universe.rng.uniform(0.001, 0.007), self.shared.locks.forget, tab.port
+            )
 
     def _close(self, tab: Tab) -> None:
         if tab.alive and not tab.frozen:
@@ -289,10 +292,16 @@ class World:
             if before.given_back is not None and not isinstance(before.error, AmbiguousRequestError):
                 request, before.given_back = before.given_back, None
                 call = Call(
-                    before.request_id, tab.number, self.universe.now, before.method, before.path, before.owner, before.signed_in
+                    before.request_id,
+                    tab.number,
+                    self.universe.now,
+                    before.method,
+                    before.path,
+                    before.owner,
+                    before.signed_in,
                 )
                 call.text, call.replay = before.text, before.replay
-                self._wait_for(tab, call, lambda session: session.resend(request))
+                self._wait_for(tab, call, partial(Session.resend, request=request))
                 return
 
     def _wait_for(self, tab: Tab, call: Call, send: Callable[[Session], Coroutine[Any, Any, Any]]) -> None:

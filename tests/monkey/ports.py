@@ -125,10 +125,16 @@ class TabStore:
     def __init__(self, tab: Connected) -> None:
         self._tab = tab
         self._shared = tab.shared
+        self._seen: tuple[str, SessionRecord] | None = None
 
     def load(self) -> SessionRecord | None:
         """Return what this tab sees."""
-        return None if self._tab.view is None else SessionRecord.from_json(self._tab.view)
+        text = self._tab.view
+        if text is None:
+            return None
+        if self._seen is None or self._seen[0] != text:
+            self._seen = (text, SessionRecord.from_json(text))
+        return self._seen[1]
 
     async def make_current(self) -> int:
         """Wait until it sees everything."""

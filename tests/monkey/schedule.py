@@ -46,7 +46,7 @@ class Setting:
         """Say it in words."""
         return (
             f"{self.tabs} tabs, grace {self.grace:g} s, tokens of {self.lifetime:g} s ({self.token_format}), "
-            f"{'storage events' if self.storage_events else 'no storage events'}, heartbeat every {self.heartbeat:g} s, "
+            f"{'' if self.storage_events else 'no '}storage events, heartbeat every {self.heartbeat:g} s, "
             f"queue of {self.max_size} ({self.overflow}), {self.concurrency} released at once"
         )
 
@@ -114,7 +114,13 @@ def _post(rng: Random) -> dict[str, Any]:
     path = rng.choice(("/api/notes", "/api/notes", "/api/echo"))
     named = path == "/api/notes" and rng.random() < 0.4
     replay = rng.choice((None, None, None, None, True, False))
-    return {"path": path, "named": named, "times": rng.choice((1, 1, 3)), "replay": replay, "timeout": _get(rng)["timeout"]}
+    return {
+        "path": path,
+        "named": named,
+        "times": rng.choice((1, 1, 3)),
+        "replay": replay,
+        "timeout": _get(rng)["timeout"],
+    }
 
 
 def _fault(rng: Random) -> dict[str, Any]:
@@ -127,7 +133,9 @@ def _fault(rng: Random) -> dict[str, Any]:
         if rng.random() < 0.5:
             rule["headers"] = {"Retry-After": rng.choice(("0", "3", "40", "1000000000", "soon", "-5"))}
     if kind == "garbled":
-        rule.update(kind=rng.choice(("body", "status")), status=200, body="<html>Welcome to the hotel</html>", path=PATHS[0])
+        rule.update(
+            kind=rng.choice(("body", "status")), status=200, body="<html>Welcome to the hotel</html>", path=PATHS[0]
+        )
     return {"rule": rule}
 
 
@@ -173,7 +181,19 @@ KINDS: dict[str, tuple[int, Any]] = {
 }
 """What can be done, how often, and how its details are drawn."""
 IN_WAIT = {
-    "freeze", "kill", "close", "sign out", "sign in", "expire", "cancel", "get", "post", "refresh", "jump", "offline", "full"
+    "freeze",
+    "kill",
+    "close",
+    "sign out",
+    "sign in",
+    "expire",
+    "cancel",
+    "get",
+    "post",
+    "refresh",
+    "jump",
+    "offline",
+    "full",
 }
 """What can lie in wait for a tab that comes to a point."""
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .loop import SpinningError
 from .oracle import violations
 from .play import played
 from .schedule import Schedule
+
+Judge = Callable[[Schedule], list[str]]
 
 
 def verdict(schedule: Schedule) -> list[str]:
@@ -16,15 +20,15 @@ def verdict(schedule: Schedule) -> list[str]:
         return [f"i9_bounded: {error}"]
 
 
-def shrunk(schedule: Schedule, found: list[str]) -> tuple[Schedule, list[str]]:
-    """Return the shortest schedule that still violates the first invariant that was violated, and what it violates."""
+def shrunk(schedule: Schedule, found: list[str], judge: Judge = verdict) -> tuple[Schedule, list[str]]:
+    """Return a shorter schedule that still violates the invariant that was violated first, and what it violates."""
     invariant = _invariant(found[0])
     size = max(1, len(schedule.acts) // 2)
     while size:
         start = 0
         while start < len(schedule.acts):
             shorter = schedule.without(start, start + size)
-            words = verdict(shorter)
+            words = judge(shorter)
             if any(_invariant(each) == invariant for each in words):
                 schedule, found = shorter, words
             else:
