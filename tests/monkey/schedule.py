@@ -140,7 +140,7 @@ def _fault(rng: Random) -> dict[str, Any]:
 
 
 def _who(rng: Random) -> dict[str, Any]:
-    return {"who": rng.choice(("ada", "ada", "grace"))}
+    return {"who": rng.choice(("ada", "grace"))}
 
 
 def _jump(rng: Random) -> dict[str, Any]:
@@ -163,11 +163,11 @@ KINDS: dict[str, tuple[int, Any]] = {
     "close": (2, None),
     "open": (5, None),
     "sign out": (3, None),
-    "sign in": (6, _who),
+    "sign in": (12, _who),
     "refresh": (5, None),
     "cancel": (5, None),
     "resend": (2, None),
-    "full": (2, None),
+    "full": (1, None),
     "not full": (3, None),
     "jump": (3, _jump),
     "offline": (3, None),
