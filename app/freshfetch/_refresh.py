@@ -238,6 +238,7 @@ class Refresher:
         """Make one attempt under the lock."""
         try:
             async with self._lock.hold(self._name, self._policy.refresh_timeout + 1.0):
+                entered_at = asyncio.get_running_loop().time()
                 generation = await self._records.make_current()
                 record = self._records.load()
                 if record is None:
@@ -246,6 +247,8 @@ class Refresher:
                     return self._adopt(record)
                 if (wait := self._schedule.forbids_for(record)) > 0:
                     return _Wait(wait)
+                if asyncio.get_running_loop().time() - entered_at > self._policy.refresh_timeout:
+                    return _Wait(self._policy.delay(1))  # frozen meanwhile, and perhaps passed by
                 return await self._redeem(record, generation)
         except TransportError:  # the lock was not to be had in time
             return _Wait(self._policy.delay(1))

@@ -271,21 +271,22 @@ def i3_one_refresh(case: Case) -> Iterator[str]:
             yield f"a refresh token was presented that was never issued, by tab {sendings[0].tab}"
         for index, first in enumerate(sendings):
             for second in sendings[index + 1 :]:
-                if second.at < case.end_of(first) and not _passed_by(case, second):
+                if second.at < case.end_of(first) and not _passed_by(case, first, second):
                     yield f"two refreshes in flight: tab {first.tab}, {first.at:.3f}; tab {second.tab}, {second.at:.3f}"
                 if first.refresh_token == second.refresh_token and _presented_in_vain(case, first, second):
                     yield f"presented again after its success was received: by tab {second.tab} at {second.at:.3f}"
 
 
-def _passed_by(case: Case, second: Sending) -> bool:
-    """Tell whether those who waited for the locks may have lost patience with them.
+def _passed_by(case: Case, first: Sending, second: Sending) -> bool:
+    """Tell whether who waited for the lock may have lost patience with its holder.
 
-    With a tab that was frozen; or with several that held them in turn and brought nothing, not even the instant of
-    the next attempt: because one was killed, or the store took nothing.
+    It was frozen; or several held the lock in turn and brought nothing, not even the instant of the next attempt:
+    because one was killed, or the store took nothing.
     """
     since = second.at - PATIENCE
-    return any(
-        case.out_of_action(tab.number, since, second.at) or case.refused(tab.number, since, second.at)
+    return case.out_of_action(first.tab, first.at, second.at) or any(
+        case.seen.marked("killed", tab=tab.number, since=since, until=second.at)
+        or case.refused(tab.number, since, second.at)
         for tab in case.world.tabs
     )
 

@@ -170,6 +170,7 @@ class Ticket:
     """A tab's place in the line for a lock."""
 
     tab: Connected
+    line: str
     granted: asyncio.Future[None]
 
     def grant(self) -> None:
@@ -185,16 +186,16 @@ class Locks:
         self._shared = shared
         self._lines: dict[str, deque[Ticket]] = {}
 
-    def ask(self, name: str, ticket: Ticket) -> None:
+    def ask(self, ticket: Ticket) -> None:
         """Join the line; whoever is first in it holds the lock."""
-        line = self._lines.setdefault(name, deque())
+        line = self._lines.setdefault(ticket.line, deque())
         line.append(ticket)
         if line[0] is ticket:
             self._grant(ticket)
 
-    def leave(self, name: str, ticket: Ticket) -> None:
+    def leave(self, ticket: Ticket) -> None:
         """Give the lock, or the place in the line, back."""
-        line = self._lines.get(name, deque())
+        line = self._lines.get(ticket.line, deque())
         if ticket.tab.dead or ticket not in line:
             return
         self._remove(line, ticket)
@@ -227,31 +228,35 @@ class TabLock:
 
     @asynccontextmanager
     async def _hold(self, name: str, timeout: float) -> AsyncIterator[None]:
-        for line in (name, f"{name} second"):
-            ticket = await self._acquire(line, timeout)
-            if ticket is not None:
-                break
-        else:
-            raise TransportError(f"The lock {name!r} was not to be had.")
+        locks = self._tab.shared.locks
+        first, second = (Ticket(self._tab, line, self._tab.loop.create_future()) for line in (name, f"{name} second"))
         try:
+            entered = await self._acquire(first, timeout)
+            passing = await self._acquire(second, timeout)
+            if entered:
+                locks.leave(second)
+            elif not passing:
+                raise TransportError(f"The lock {name!r} was not to be had.")
+            self._tab.reached("the lock")
             yield
         finally:
-            self._tab.shared.locks.leave(line, ticket)
+            locks.leave(first)
+            locks.leave(second)
 
-    async def _acquire(self, name: str, timeout: float) -> Ticket | None:
-        locks, ticket = self._tab.shared.locks, Ticket(self._tab, self._tab.loop.create_future())
-        locks.ask(name, ticket)
+    async def _acquire(self, ticket: Ticket, timeout: float) -> bool:
+        """Stand in line for so long. What was granted to a tab that was frozen meanwhile is not taken any more."""
+        asked_at = self._tab.loop.time()
+        self._tab.shared.locks.ask(ticket)
         try:
             async with asyncio.timeout(timeout):
                 await ticket.granted
         except TimeoutError:
-            locks.leave(name, ticket)
-            return None
-        except BaseException:
-            locks.leave(name, ticket)
-            raise
-        self._tab.reached("the lock")
-        return ticket
+            self._tab.shared.locks.leave(ticket)
+            return False
+        if self._tab.loop.time() - asked_at > timeout:
+            self._tab.shared.locks.leave(ticket)
+            return False
+        return True
 
 
 class TabChannel:

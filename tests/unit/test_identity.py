@@ -26,7 +26,7 @@ from freshfetch import (
     TransportError,
 )
 from freshfetch.memory import MemoryTokenStore
-from tests.world import Tab, World, eager_retry, outcomes, until
+from tests.world import START, Tab, World, eager_retry, outcomes, until
 
 
 async def two_tabs(world: World, **settings: Any) -> tuple[Tab, Tab]:
@@ -344,6 +344,31 @@ async def test_a_late_answer_is_void_even_in_a_tab_that_hears_nothing(world: Wor
     await outcomes(late)
     assert world.store.load() == truth
     assert deaf.seen(RefreshSucceeded) == []
+
+
+class DrowsyStore(MemoryTokenStore):
+    """A store in which a tab can fall asleep, as one that is frozen while it holds the lock."""
+
+    asleep = 0.0
+
+    async def make_current(self) -> int:
+        """Sleep once, then look."""
+        asleep, self.asleep = self.asleep, 0.0
+        generation = await super().make_current()
+        await asyncio.sleep(asleep)
+        return generation
+
+
+async def test_a_tab_that_was_frozen_before_it_sent_gives_the_lock_back_first(world: World) -> None:
+    """Frozen for 12 s inside the lock: it may have been passed by, so it sends nothing before it has the lock anew."""
+    store = world.store = DrowsyStore()
+    tab = await world.signed_in_tab(retry=eager_retry())
+    await asyncio.sleep(1801)
+    store.asleep = 12.0
+    began = asyncio.get_running_loop().time()
+    assert (await tab.session.fetch("/api/data")).ok
+    [entry] = world.journal("/api/auth/refresh")
+    assert entry.at - START - began == pytest.approx(13.0, abs=0.1)
 
 
 async def test_a_tab_that_never_gives_the_lock_back_is_passed_by(world: World) -> None:
