@@ -245,7 +245,7 @@ class Refresher:
                     raise SignedOutError("The session was ended while its token was being renewed.")
                 if record.access_token != self._failed:
                     return self._adopt(record)
-                if (wait := self._schedule.forbids_for(record)) > 0:
+                if record.refresh_token is not None and (wait := self._schedule.forbids_for(record)) > 0:
                     return _Wait(wait)
                 if asyncio.get_running_loop().time() - entered_at > self._policy.refresh_timeout:
                     return _Wait(self._policy.delay(1))  # frozen meanwhile, and perhaps passed by

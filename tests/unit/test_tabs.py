@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from freshfetch import RefreshFailed, RefreshStarted, RefreshSucceeded, RetryPolicy, State
+from freshfetch import RefreshFailed, RefreshStarted, RefreshSucceeded, RetryPolicy, SessionExpiredError, State
 from tests.world import START, Tab, World, eager_retry, outcomes, roomy_queue, seconds_since_start, until
 
 
@@ -171,6 +171,23 @@ async def test_tabs_that_come_back_keep_to_what_one_of_them_has_learned(world: W
     assert all(answer.ok for answer in await asyncio.gather(*calls))
     assert seconds_since_start() - began > 99
     assert world.refreshes() == 2
+
+
+async def test_a_session_without_refresh_token_ends_when_its_token_is_refused_whatever_was_planned(
+    world: World,
+) -> None:
+    """An attempt is planned, and the refresh token is given up before it: a refusal ends the session at once."""
+    first, second = await open_tabs(world, 2, retry=eager_retry(windows=((100.0, 100.0),)))
+    await world.fault("/api/auth/refresh", "status", status=503, times=1)
+    await outcomes(first.session.refresh())
+    record = world.record()
+    generation = await world.store.make_current()
+    given_up = record.without_refresh_token(refused="invalid_grant", generation=generation + 1)
+    assert await world.store.commit(given_up, expected=generation)
+    await world.expire()
+    began = seconds_since_start()
+    assert isinstance((await outcomes(second.session.fetch("/api/data")))[0], SessionExpiredError)
+    assert seconds_since_start() - began < 1
 
 
 async def test_a_tab_that_missed_every_hint_still_refreshes_nothing_twice(world: World) -> None:
