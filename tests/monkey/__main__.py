@@ -7,11 +7,10 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Iterable
 from multiprocessing import get_context
 
 from .schedule import Schedule
-from .shrink import shrunk, verdict
+from .shrink import failing, shrunk, verdict
 
 CHUNK = 20
 PAUSE = 10.0
@@ -50,7 +49,7 @@ def _all(seeds: range, workers: int, keep_going: bool) -> list[int]:
     shown = time.monotonic()
     chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
     with get_context("spawn").Pool(workers, initializer=gc.freeze) as pool:
-        for done, failed in enumerate(pool.imap_unordered(_failing, chunks), 1):
+        for done, failed in enumerate(pool.imap_unordered(failing, chunks), 1):
             failures.extend(failed)
             if time.monotonic() - shown > PAUSE:
                 shown = time.monotonic()
@@ -59,10 +58,6 @@ def _all(seeds: range, workers: int, keep_going: bool) -> list[int]:
                 pool.terminate()
                 break
     return sorted(failures)
-
-
-def _failing(seeds: Iterable[int]) -> list[int]:
-    return [seed for seed in seeds if verdict(Schedule.drawn(seed))]
 
 
 def _report(seeds: list[int], *, shrink: bool) -> int:

@@ -192,6 +192,9 @@ def _settled_calls(case: Case) -> Iterator[str]:
             yield f"{call.request_id} ({call.method}) of tab {call.tab} at {call.at:.3f} never settled"
         elif call.error is not None and not isinstance(call.error, (*CALLERS_ERRORS, asyncio.CancelledError)):
             yield f"{call.request_id} was told {call.error!r}"
+        elif call.timeout is not None and call.ended_at > call.at + call.timeout + A_MOMENT:
+            excused = case.out_of_action(call.tab, call.at, call.ended_at)
+            yield from () if excused else (f"{call.request_id} took {call.ended_at - call.at:.3f} s of {call.timeout}",)
 
 
 def _settled_operations(case: Case) -> Iterator[str]:
@@ -389,8 +392,29 @@ def i8_logout(case: Case) -> Iterator[str]:
         if session in ended:
             yield f"tab {stored.commit.tab} brought an ended session back at {stored.commit.at:.3f}"
         current = stored.record
+    yield from _sent_after_the_end(case)
     for tab, events in case.seen.events.items():
         yield from _goodbyes(case, tab, events)
+
+
+def _sent_after_the_end(case: Case) -> Iterator[str]:
+    """A second after a session has ended in storage no tab sends its token: unless asleep, or unable to store it."""
+    family: int | None = None
+    ended_at: dict[int, float] = {}
+    for stored in case.stored:
+        token = None if stored.record is None else stored.record["access_token"]
+        now = None if token is None else case.families.tokens.read(token).family
+        if family is not None and now != family:
+            ended_at[family] = stored.commit.at
+        family = now
+    for sending in case.seen.sendings:
+        claims = case.families.tokens.read(sending.bearer) if sending.bearer else None
+        if claims is None or sending.at < ended_at.get(claims.family, float("inf")) + 1.0:
+            continue
+        if not case.out_of_action(sending.tab, ended_at[claims.family], sending.at) and not case.refused(
+            sending.tab, 0.0, sending.at
+        ):
+            yield f"tab {sending.tab} sent the token of an ended session at {sending.at:.3f}"
 
 
 def _ended_without_cause(

@@ -33,7 +33,7 @@ from .schedule import Act, Schedule
 PASSWORDS = {"ada": "lovelace", "grace": "hopper"}
 REST = 1000.0
 """Seconds after which everything has come to rest: longer than any Retry-After, queue or heartbeat."""
-PROBE = 60.0
+A_WHILE = 60.0
 LOOKS = 12
 LIFETIME = 1800.0
 
@@ -413,14 +413,14 @@ class World:
         for tab in self.slots:
             if tab.alive:
                 tab.port.loop.call_soon(self._return_to, tab)
-        self.universe.run(REST)
+        self.universe.run(A_WHILE)
         self._mark("rest")
         living = [tab for tab in self.slots if tab.alive]
-        for _ in range(2):
+        for rest in (REST, A_WHILE):
             for tab in living:
                 self._call(tab, "GET", {"path": "/api/data/rest"})
                 self.universe.run(1.0)
-            self.universe.run(PROBE)
+            self.universe.run(rest)
         for tab in living:
             self._refresh(tab)  # what only one tab remembers is stored with it
             self.universe.run(30.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from .loop import SpinningError
 from .oracle import violations
@@ -18,6 +18,11 @@ def verdict(schedule: Schedule) -> list[str]:
         return violations(played(schedule))
     except SpinningError as error:
         return [f"i9_bounded: {error}"]
+
+
+def failing(seeds: Iterable[int]) -> list[int]:
+    """Return those seeds whose schedules violate something."""
+    return [seed for seed in seeds if verdict(Schedule.drawn(seed))]
 
 
 def shrunk(schedule: Schedule, found: list[str], judge: Judge = verdict) -> tuple[Schedule, list[str]]:
