@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ._errors import StorageError
@@ -42,14 +42,6 @@ class Records:
         """What the store refuses, in words; empty while it does its work."""
         return self._problem
 
-    @property
-    def ahead(self) -> bool:
-        """Whether tokens are remembered that the store has not got: storing them is a change of the tokens."""
-        if self._unsaved is None or self._unsaved.record is None:
-            return False
-        stored = self._load_stored()
-        return stored is None or stored.access_token != self._unsaved.record.access_token
-
     def load(self) -> SessionRecord | None:
         """Return the record, None when nobody is signed in. Never raises."""
         stored = self._load_stored()
@@ -70,7 +62,13 @@ class Records:
             generation = 0 if stored is None else stored.generation
         if self._unsaved is not None and generation > self._unsaved.base:
             self._unsaved = None
-        return generation
+        return generation if self._unsaved is None else await self._save(self._unsaved.record, generation)
+
+    async def _save(self, remembered: SessionRecord | None, generation: int) -> int:
+        """Store what was refused, as a change of its own, before anything else is; return the generation then."""
+        record = None if remembered is None else replace(remembered, generation=generation + 1)
+        written = await self.commit(record, expected=generation)
+        return generation + 1 if written and self._unsaved is None else generation
 
     async def commit(self, record: SessionRecord | None, *, expected: int) -> bool:
         """Write the record if nothing was committed since ``expected`` was read.

@@ -348,8 +348,7 @@ class Refresher:
         retry_after = parse_retry_after(refusal.retry_after, refusal.date, now)
         wait = self._policy.delay(record.failures + 1, retry_after)
         unanswered = refusal.kind == "ambiguous"
-        written = generation + 1 if self._records.ahead else generation
-        later = record.postponed(until=now + wait, unanswered=unanswered, generation=written)
+        later = record.postponed(until=now + wait, unanswered=unanswered, generation=generation)
         await self._records.commit(later, expected=generation)
         self._failed_with(refusal.status or None, retry_in=wait)
         return _Wait(wait)
