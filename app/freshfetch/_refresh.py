@@ -51,6 +51,10 @@ if TYPE_CHECKING:
     from ._status import Status
 
 
+TO_SETTLE = 1.0
+"""Seconds for storing what came of a request, on top of those it may take."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Wait:
     """An attempt that brought nothing: try again in so many seconds."""
@@ -179,8 +183,9 @@ class Refresher:
         if self._task is not None:
             task, self._task = self._task, None
             if self._phase is not _Phase.WAITING:
-                # The server may be rotating: to throw its answer away would be the session's end.
-                await asyncio.wait({task}, timeout=self._policy.refresh_timeout)
+                # The server may be rotating: to throw its answer away would be the session's end. Whatever comes, or
+                # that nothing does, has to be written down as well.
+                await asyncio.wait({task}, timeout=self._policy.refresh_timeout + TO_SETTLE)
             task.cancel()
             await asyncio.wait({task})
             self._status.note(refreshing=False)
@@ -237,7 +242,7 @@ class Refresher:
     async def _attempt(self) -> SessionRecord | _Wait:
         """Make one attempt under the lock."""
         try:
-            async with self._lock.hold(self._name, self._policy.refresh_timeout + 1.0):
+            async with self._lock.hold(self._name, self._policy.refresh_timeout + TO_SETTLE):
                 entered_at = asyncio.get_running_loop().time()
                 generation = await self._records.make_current()
                 record = self._records.load()

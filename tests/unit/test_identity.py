@@ -11,6 +11,7 @@ from freshfetch import (
     Hint,
     IdentityChangedError,
     InvalidCredentialsError,
+    RefreshFailed,
     RefreshStarted,
     RefreshSucceeded,
     Request,
@@ -344,6 +345,20 @@ async def test_a_late_answer_is_void_even_in_a_tab_that_hears_nothing(world: Wor
     await outcomes(late)
     assert world.store.load() == truth
     assert deaf.seen(RefreshSucceeded) == []
+
+
+async def test_a_session_closed_as_its_refresh_leaves_still_notes_that_no_answer_came(world: World) -> None:
+    """Nothing comes within the time limit, that of closing too: it is told, and written down for other tabs."""
+    world.store = LaggingStore()
+    tab = await world.signed_in_tab()
+    await asyncio.sleep(1801)
+    await world.fault("/api/auth/refresh", "stall", times=1)
+    call = asyncio.create_task(tab.session.fetch("/api/data"))
+    await until(lambda: tab.wire.sent[-1].path == "/api/auth/refresh")
+    await tab.session.close()
+    await outcomes(call)
+    assert len(tab.seen(RefreshFailed)) == 1
+    assert world.record().unanswered
 
 
 class DrowsyStore(MemoryTokenStore):
