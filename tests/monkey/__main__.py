@@ -53,7 +53,7 @@ def _all(seeds: range, workers: int, keep_going: bool) -> list[int]:
             failures.extend(failed)
             if time.monotonic() - shown > PAUSE:
                 shown = time.monotonic()
-                print(f"{min(done * CHUNK, len(seeds))} of {len(seeds)}, failed: {failures or "none"}", flush=True)
+                print(f"{min(done * CHUNK, len(seeds))} of {len(seeds)}, failed: {failures or 'none'}", flush=True)
             if failures and not keep_going:
                 pool.terminate()
                 break
