@@ -11,10 +11,12 @@ import pytest
 
 from freshfetch import (
     FreshfetchError,
+    Hint,
     RefreshSucceeded,
     SessionExpired,
     SessionExpiredError,
     SessionRecord,
+    SignedIn,
     SignedOut,
     SignedOutError,
     State,
@@ -298,6 +300,36 @@ async def test_35_what_cannot_be_saved_does_not_outlive_a_sign_out_elsewhere(wor
     assert isinstance((await outcomes(tab.session.refresh()))[0], SignedOutError)
     assert world.refreshes() == refreshes
     assert storage.load() is None
+
+
+@pytest.mark.parametrize("kind", ["signed_out", "expired"])
+async def test_35_a_false_word_does_not_make_a_tab_forget_what_it_could_not_save(
+    world: WatchedWorld, kind: str
+) -> None:
+    """Rotated while storage was full; a forged hint says all is over: no older token is presented, nobody leaves."""
+    tab, storage = await signed_in(world)
+    await tab.session.__aenter__()
+    storage.writes = False
+    await tab.session.refresh()
+    world.channel.publish(Hint(kind, "forged"))
+    await asyncio.sleep(1)
+    await tab.session.refresh()
+    assert [entry.effects for entry in world.journal(REFRESH)] == [["refreshed"], ["refreshed"]]
+    assert tab.session.state is State.SIGNED_IN
+
+
+async def test_35_an_end_that_could_not_be_saved_is_not_undone_by_another_tabs_word_of_it(world: WatchedWorld) -> None:
+    """Expired while storage was full: the old record is still there, and this tab does not go back to it."""
+    tab, storage = await signed_in(world)
+    await tab.session.__aenter__()
+    storage.writes = False
+    await world.revoke()
+    await outcomes(tab.session.fetch("/api/data"))
+    signed_in_so_far = len(tab.seen(SignedIn))
+    world.channel.publish(Hint("expired", "invalid_grant"))
+    await asyncio.sleep(1)
+    assert tab.session.state is State.SIGN_IN_REQUIRED
+    assert len(tab.seen(SignedIn)) == signed_in_so_far
 
 
 # -- 36: disabled --
