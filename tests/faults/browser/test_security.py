@@ -176,7 +176,7 @@ def test_46_the_auth_servers_routes_are_known_by_the_url_that_leaves(page: Page)
 
         transport, auth_server = FetchTransport(), JsonAuthServer("/api/auth")
         urls = (
-            "/api/auth/refresh", "/api/auth/../auth/refresh", "/api/./auth/%2e/refresh", "api/auth/login?x#y",
+            "/api/auth/refresh", "/api/auth/../auth/refresh", "/api/./auth/%2e/refresh", "../api/auth/login?x#y",
             js.location.origin.upper() + "/api/auth/logout", "/api\\\\auth\\\\refresh",
             "/api/auth/refresh/", "/api//auth/refresh", "/API/auth/refresh", "/api/auth/refreshed", "/api/auth",
         )
