@@ -111,35 +111,6 @@ def test_a_cancelled_caller_lets_go_of_the_connection(ada: Page, server: Server)
     assert status == 200
 
 
-def test_no_token_goes_to_another_origin(ada: Page, server: Server) -> None:
-    """However a foreign URL is written, what leaves for it carries no Authorization."""
-    authorized = ada.run("""
-        from freshfetch.browser import FetchTransport, PagePresence, TabChannel, WebLock, WebTokenStore
-        from freshfetch.memory import SystemClock
-
-        class Spy(FetchTransport):
-            async def send(self, request):
-                seen.append("authorization" in request.headers)
-                raise freshfetch.TransportError("not sent")
-
-        seen = []
-        watched = freshfetch.Session(
-            freshfetch.JsonAuthServer(), transport=Spy(), store=WebTokenStore.local("default"), lock=WebLock(),
-            channel=TabChannel("default"), clock=SystemClock(), presence=PagePresence(),
-        )
-        port = js.location.port
-        for url in (
-            "/api/data",
-            f"http://localhost:{port}/api/data", f"//localhost:{port}/api/data", "https://127.0.0.1/api/data",
-            f"http:\\\\\\\\localhost:{port}\\\\data", f"http://127.0.0.1.evil.example:{port}/", "https:evil.example",
-            f" http://[::1]:{port}/", f"http://127.0.0.1:{int(port) + 1}/", "data:text/plain,x",
-        ):
-            await asyncio.gather(watched.fetch(url), return_exceptions=True)
-        seen
-    """)
-    assert authorized == [True] + [False] * 9
-
-
 def test_the_refresh_token_is_not_sent_after_a_redirect(ada: Page, server: Server) -> None:
     """A token endpoint that redirects elsewhere is a passing failure: nothing follows it, nobody is signed out."""
     server.fault(path="/api/auth/refresh", kind="redirect", location="/api/echo", times=1)
