@@ -31,7 +31,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class DroppableProtocol(H11Protocol):
-    """HTTP whose connections the app may close: its own by `mock.drop`, all that are idle by `mock.hang_up`."""
+    """HTTP whose connections the app may close: its own by `mock.drop`, all that are idle by `mock.hang_up`.
+
+    `mock.reused` tells whether the request's connection has carried another one before.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give the app of this connection the means to close it."""
@@ -47,13 +50,19 @@ class DroppableProtocol(H11Protocol):
 
 
 def _droppable(app: ASGIApp, transport: asyncio.Transport, hang_up: Callable[[], None]) -> ASGIApp:
+    served = 0
+
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal served
+        served += 1
+
         async def drop() -> None:
             transport.abort()
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        scope["extensions"] = {**scope.get("extensions", {}), "mock.drop": drop, "mock.hang_up": hang_up}
+        ours = {"mock.drop": drop, "mock.hang_up": hang_up, "mock.reused": served > 1}
+        scope["extensions"] = {**scope.get("extensions", {}), **ours}
         try:
             await app(scope, receive, send)
         except asyncio.CancelledError:
@@ -171,6 +180,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         refresh_lifetime=options.refresh_lifetime,
         rotation=options.rotation,
         grace=options.grace,
+        clock_offset=options.clock_offset,
         latency=options.latency,
         token_format=options.token_format,
         cors_origins=tuple(options.cors_origin),
@@ -187,6 +197,7 @@ def parser() -> argparse.ArgumentParser:
     for name in ("access_lifetime", "refresh_lifetime", "grace", "latency"):
         option = "--" + name.replace("_", "-")
         add(option, type=_seconds, default=getattr(DEFAULTS, name), metavar="SECONDS", help="default: %(default)s")
+    add("--clock-offset", type=_offset, default=0.0, metavar="SECONDS", help="added to the server's clock; default: 0")
     rotate = argparse.BooleanOptionalAction
     add("--rotation", action=rotate, default=DEFAULTS.rotation, help="each refresh token works once (default)")
     add("--token-format", choices=("jwt", "opaque"), default=DEFAULTS.token_format)
@@ -203,6 +214,13 @@ def _seconds(value: str) -> float:
     seconds = float(value)
     if not 0 <= seconds <= LONGEST:
         raise argparse.ArgumentTypeError(f"{value} is not a duration in seconds")
+    return seconds
+
+
+def _offset(value: str) -> float:
+    seconds = float(value)
+    if not -LONGEST <= seconds <= LONGEST:
+        raise argparse.ArgumentTypeError(f"{value} is not an offset in seconds")
     return seconds
 
 

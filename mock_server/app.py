@@ -1,6 +1,6 @@
 """App: the routes, and what is wrapped around them.
 
-A request passes the journal, the front (date, CORS), the faults, and then reaches an endpoint.
+A request passes the journal, the front (reuse of connections, date, CORS), the faults, and then reaches an endpoint.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from mock_server import api, controls, errors
 from mock_server.controls import LocalOnly
-from mock_server.faults import FaultMiddleware
+from mock_server.faults import FaultMiddleware, ReuseMiddleware
 from mock_server.front import AllowListMiddleware, DateMiddleware
 from mock_server.journal import JournalMiddleware
 from mock_server.page import Page
@@ -54,6 +54,7 @@ def create_app(
 def _wrapped(app: ASGIApp, server: Server) -> ASGIApp:
     app = FaultMiddleware(app, faults=server.faults, clock=server.clock, latency=lambda: server.settings.latency)
     app = DateMiddleware(AllowListMiddleware(app, server=server), server=server)
+    app = ReuseMiddleware(app, faults=server.faults, clock=server.clock)
     return JournalMiddleware(app, journal=server.journal, now=server.now)
 
 
@@ -83,6 +84,7 @@ def _api_routes() -> list[Route]:
 def _control_routes() -> list[Route]:
     return [
         _route("/journal", GET=controls.read_journal, DELETE=controls.clear_journal),
+        _route("/journal/effects", GET=controls.read_effects),
         _route("/settings", GET=controls.read_settings, PUT=controls.change_settings),
         _route("/expire", POST=controls.expire),
         _route("/revoke", POST=controls.revoke),

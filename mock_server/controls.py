@@ -6,6 +6,7 @@ misspelt field would silently test nothing.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 
 from starlette.exceptions import HTTPException
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mock_server import wire
 from mock_server.errors import ApiError, invalid_request
+from mock_server.journal import Entry, effect_counts
 from mock_server.state import server_of
 
 LONGEST_NUMBER = 18
@@ -45,12 +47,25 @@ def is_loopback(scope: Scope) -> bool:
 
 
 async def read_journal(request: Request) -> Response:
-    """Show the journal; `?path=` (a pattern) and `?since=` (a number) narrow it."""
-    since = _number(request.query_params.get("since", "0"))
-    if since is None:
-        raise invalid_request("since must be the number of an entry.")
-    entries = server_of(request).journal.select(path=request.query_params.get("path"), since=since)
-    return JSONResponse({"entries": [entry.to_json() for entry in entries]})
+    """Show the journal, or a part of it; `next` is the `since` with which a reader goes on."""
+    journal, since, limit = server_of(request).journal, _asked(request, "since") or 0, _asked(request, "limit")
+    entries = _entries(request, since=since, limit=limit)
+    more = limit is not None and len(entries) == limit
+    last = entries[-1].number if entries else since
+    return JSONResponse(
+        {
+            "entries": [entry.to_json() for entry in entries],
+            "next": last if more else journal.last_number,
+            "missed": journal.missed(since),
+        }
+    )
+
+
+async def read_effects(request: Request) -> Response:
+    """Count the effects by request id, of the whole journal or of a part of it."""
+    since = _asked(request, "since") or 0
+    counts = effect_counts(_entries(request, since=since))
+    return JSONResponse({"effects": counts, "missed": server_of(request).journal.missed(since)})
 
 
 async def clear_journal(request: Request) -> Response:
@@ -108,6 +123,8 @@ async def add_fault(request: Request) -> Response:
     hang_up = request.scope.get("extensions", {}).get("mock.hang_up")
     if hang_up is not None and server.faults.will_drop(server.clock()):
         hang_up()
+        # The sockets are closed in the next round of the loop; whoever reads this answer must find them so.
+        await asyncio.sleep(0)
     return JSONResponse({"id": rule.id}, status_code=201)
 
 
@@ -129,6 +146,20 @@ async def reset(request: Request) -> Response:
     """Go back to the start: journal, faults, sign-ins, notes, settings."""
     server_of(request).reset()
     return Response(status_code=204)
+
+
+def _entries(request: Request, *, since: int, limit: int | None = None) -> list[Entry]:
+    query = request.query_params
+    journal = server_of(request).journal
+    return journal.select(path=query.get("path"), request_id=query.get("requestId"), since=since, limit=limit)
+
+
+def _asked(request: Request, name: str) -> int | None:
+    text = request.query_params.get(name)
+    number = None if text is None else _number(text)
+    if text is not None and number is None:
+        raise invalid_request(f"{name} must be a whole number from 0.")
+    return number
 
 
 def _number(text: str) -> int | None:

@@ -5,8 +5,10 @@ A dropped connection is the host's business. A host that can do it puts a corout
 ConnectionResetError, after which an in-process transport has no (whole) answer to give.
 
 A browser sends a request again, a POST too, when a connection it used before is closed without an answer, and the
-page never hears of the drop. So while a rule that drops is pending no connection is used twice: every answer says
-`Connection: close`, and `scope["extensions"]["mock.hang_up"]`, where there is one, ends those that are open.
+page never hears of the drop. So while a rule that drops is pending no connection is used twice: every answer, that to
+a preflight too, says `Connection: close`, and `scope["extensions"]["mock.hang_up"]`, where there is one, ends those
+that are open. A request that comes over a used connection all the same (`mock.reused`) has arrived before the rule
+was set, if only by a hair, and such a rule is not about it.
 """
 
 from __future__ import annotations
@@ -58,9 +60,10 @@ class Faults:
         self.clear()
         self.last_id = 0
 
-    def pick(self, method: str, path: str, *, now: float) -> Rule | None:
-        """Choose and count the rule to apply to a request that has just arrived."""
-        met = [rule.met() for rule in self.rules.values() if rule.matches(method, path)]
+    def pick(self, method: str, path: str, *, now: float, reused: bool = False) -> Rule | None:
+        """Choose and count the rule to apply to a request that has just arrived, maybe over a used connection."""
+        about = (rule for rule in self.rules.values() if not (reused and rule.kind in DROPS))
+        met = [rule.met() for rule in about if rule.matches(method, path)]
         due = next((rule for rule in met if rule.hits > rule.skip and not rule.is_over(now)), None)
         self.rules.update({rule.id: rule for rule in met})
         if due is not None:
@@ -87,6 +90,25 @@ class Answer:
     body: bytes
 
 
+class ReuseMiddleware:
+    """Lets no connection be used again while a drop is pending. Outside of all that answers by itself."""
+
+    def __init__(self, app: ASGIApp, *, faults: Faults, clock: Callable[[], float]) -> None:
+        self.app = app
+        self.faults = faults
+        self.clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and self.faults.will_drop(self.clock()):
+                MutableHeaders(scope=message)["connection"] = "close"
+            await send(message)
+
+        await self.app(scope, receive, closing)
+
+
 class FaultMiddleware:
     """Applies the rules, and the latency of the API, to everything but the controls."""
 
@@ -103,25 +125,17 @@ class FaultMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        send = self._unless_reused(send)
         if scope["path"].startswith("/mock/"):
             await self.app(scope, receive, send)
             return
-        rule = self.faults.pick(scope["method"], scope["path"], now=self.clock())
+        reused = scope.get("extensions", {}).get("mock.reused", False)
+        rule = self.faults.pick(scope["method"], scope["path"], now=self.clock(), reused=reused)
         entry_of(scope).fault = rule.kind if rule else None
         await self._wait(scope, rule)
         if rule is None:
             await self.app(scope, receive, send)
         else:
             await APPLY[rule.kind](Hit(rule=rule, app=self.app, scope=scope, receive=receive, send=send))
-
-    def _unless_reused(self, send: Send) -> Send:
-        async def closing(message: Message) -> None:
-            if message["type"] == "http.response.start" and self.faults.will_drop(self.clock()):
-                MutableHeaders(scope=message)["connection"] = "close"
-            await send(message)
-
-        return closing
 
     async def _wait(self, scope: Scope, rule: Rule | None) -> None:
         latency = self.latency() if scope["path"].startswith("/api/") else 0.0
@@ -164,16 +178,16 @@ async def _stall(hit: Hit) -> None:
     answer = await _answer_of(hit)
     if hit.rule.send_headers:
         await hit.send(answer.start)
-    while (await hit.receive())["type"] != "http.disconnect":
-        pass
-    await _drop(hit)
+    await _until_gone(hit)
+
+
+async def _stall_body(hit: Hit) -> None:
+    await _send_half(hit)
+    await _until_gone(hit)
 
 
 async def _truncate(hit: Hit) -> None:
-    answer = await _answer_of(hit)
-    await hit.send(answer.start)
-    half = answer.body[: len(answer.body) // 2]
-    await hit.send({"type": "http.response.body", "body": half, "more_body": True})
+    await _send_half(hit)
     await _drop(hit)
 
 
@@ -185,6 +199,7 @@ APPLY: Mapping[str, Callable[[Hit], Awaitable[None]]] = {
     "drop_before": _drop_before,
     "drop_after": _drop_after,
     "stall": _stall,
+    "stall_body": _stall_body,
     "truncate": _truncate,
 }
 
@@ -197,6 +212,19 @@ async def _answer_of(hit: Hit) -> Answer:
 
     await hit.app(hit.scope, hit.receive, keep)
     return Answer(start=messages[0], body=b"".join(message.get("body", b"") for message in messages[1:]))
+
+
+async def _send_half(hit: Hit) -> None:
+    answer = await _answer_of(hit)
+    await hit.send(answer.start)
+    half = answer.body[: len(answer.body) // 2]
+    await hit.send({"type": "http.response.body", "body": half, "more_body": True})
+
+
+async def _until_gone(hit: Hit) -> None:
+    while (await hit.receive())["type"] != "http.disconnect":
+        pass
+    await _drop(hit)
 
 
 async def _send(hit: Hit, status: int, headers: MutableHeaders, body: object) -> None:

@@ -1,16 +1,19 @@
 """Journal: what was asked of the server, in the order of arrival, and what came of it.
 
 An entry is made when a request arrives and completed while it runs, so a request that stalls can be seen too: its
-status is None until an answer starts, and stays None when the connection was dropped. An entry never holds a token,
-a password or a body.
+status is None until an answer starts, and stays None when the connection was dropped; `done` says that the server is
+through with it. An entry never holds a token, a password or a body.
+
+Numbers are consecutive: an entry's place follows from its number, and what a full journal had no room for can be told.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import islice
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -38,6 +41,7 @@ class Entry:
     error: str | None = None
     fault: str | None = None
     effects: list[str] = field(default_factory=list)
+    done: bool = False
 
     def to_json(self) -> dict[str, object]:
         """Show the entry as `GET /mock/journal` does."""
@@ -53,15 +57,17 @@ class Entry:
             "error": self.error,
             "fault": self.fault,
             "effects": list(self.effects),
+            "done": self.done,
         }
 
 
 class Journal:
-    """The latest entries, oldest first. Numbers start at 1 and go on after `clear`, so a reader never misses any."""
+    """The latest entries, oldest first. Numbers start at 1 and go on after `clear`, so a reader's `since` holds."""
 
     def __init__(self, *, limit: int = 100_000) -> None:
         self.entries: deque[Entry] = deque(maxlen=limit)
         self.last_number = 0
+        self.last_cleared = 0
 
     def open(self, *, at: float, method: str, path: str, request_id: str | None) -> Entry:
         """Write down a request that has just arrived."""
@@ -70,18 +76,43 @@ class Journal:
         self.entries.append(entry)
         return entry
 
-    def select(self, *, path: str | None = None, since: int = 0) -> list[Entry]:
-        """Find the entries numbered above `since` whose path matches the pattern."""
-        return [e for e in self.entries if e.number > since and (path is None or fnmatchcase(e.path, path))]
+    def select(
+        self, *, path: str | None = None, request_id: str | None = None, since: int = 0, limit: int | None = None
+    ) -> list[Entry]:
+        """Find the entries numbered above `since` whose path matches the pattern, of one request id or of any."""
+        wanted = None if request_id is None else request_id[:LONGEST_REQUEST_ID]
+        later = (entry for entry in self._above(since) if path is None or fnmatchcase(entry.path, path))
+        return list(islice((entry for entry in later if wanted in (None, entry.request_id)), limit))
+
+    def missed(self, since: int = 0) -> int:
+        """Count the entries above `since` that made room for later ones; those cleared on purpose are not missed."""
+        gone = self.last_number - len(self.entries)
+        return max(0, gone - max(since, self.last_cleared))
 
     def clear(self) -> None:
         """Forget the entries."""
         self.entries.clear()
+        self.last_cleared = self.last_number
 
     def reset(self) -> None:
         """Forget the entries and start counting again."""
-        self.clear()
-        self.last_number = 0
+        self.entries.clear()
+        self.last_number = self.last_cleared = 0
+
+    def _above(self, since: int) -> Iterator[Entry]:
+        gone = self.last_number - len(self.entries)
+        return islice(self.entries, max(0, since - gone), None)
+
+
+def effect_counts(entries: list[Entry]) -> dict[str, dict[str, int]]:
+    """Count the effects of each request id, whoever sent it how often; no effect at all is an empty count."""
+    counts: dict[str, dict[str, int]] = {}
+    for entry in entries:
+        if entry.request_id is not None:
+            own = counts.setdefault(entry.request_id, {})
+            for effect in entry.effects:
+                own[effect] = own.get(effect, 0) + 1
+    return counts
 
 
 class JournalMiddleware:
@@ -108,7 +139,10 @@ class JournalMiddleware:
             await send(message)
 
         # A new scope and a new state: some hosts share theirs between requests.
-        await self.app({**scope, "state": {**scope.get("state", {}), KEY: entry}}, receive, noting)
+        try:
+            await self.app({**scope, "state": {**scope.get("state", {}), KEY: entry}}, receive, noting)
+        finally:
+            entry.done = True
 
     def _entry(self, scope: Scope) -> Entry:
         request_id = Headers(scope=scope).get("x-request-id")

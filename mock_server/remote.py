@@ -24,6 +24,8 @@ from urllib.parse import urlencode, urlsplit
 
 HERE = Path(__file__).resolve().parent.parent
 GREETING = re.compile(r"freshfetch .*mock server: (http://[^/\s]+)/")
+# Entries in one answer: small enough that the server is soon free for others.
+PAGE = 10_000
 # A machine under load may need seconds for either; more means that something hangs.
 PATIENCE = 60.0
 
@@ -71,10 +73,28 @@ class Remote:
         """Remove all fault rules."""
         self._call("DELETE", "faults")
 
-    def journal(self, path: str | None = None) -> list[dict[str, Any]]:
-        """List the requests to the API so far; ``path`` is a pattern such as ``/api/auth/*``."""
-        entries: list[dict[str, Any]] = self._call("GET", _query("journal", path=path))["entries"]
-        return entries
+    def journal(
+        self, path: str | None = None, *, request_id: str | None = None, since: int = 0
+    ) -> list[dict[str, Any]]:
+        """List the requests to the API so far; ``path`` is a pattern such as ``/api/auth/*``.
+
+        ``request_id`` is what the client sent as ``X-Request-Id``, ``since`` the number of the last entry known.
+        """
+        entries: list[dict[str, Any]] = []
+        while True:
+            part = self._counted("journal", path=path, requestId=request_id, since=since, limit=PAGE)
+            entries += part["entries"]
+            since = part["next"]
+            if len(part["entries"]) < PAGE:
+                return entries
+
+    def effects(self, request_id: str) -> dict[str, int]:
+        """Count what requests with this ``X-Request-Id`` have changed: ``{"note_created": 1}``."""
+        return next(iter(self._effects(requestId=request_id).values()), {})
+
+    def effects_by_request(self, path: str | None = None) -> dict[str, dict[str, int]]:
+        """Count the same for every ``X-Request-Id`` the server has seen; nothing changed is an empty count."""
+        return self._effects(path=path)
 
     def forget_journal(self) -> None:
         """Empty the journal."""
@@ -93,6 +113,19 @@ class Remote:
     def reset(self) -> None:
         """Bring everything back to the start: sign-ins, notes, settings, faults, journal."""
         self._call("POST", "reset")
+
+    def _effects(self, **query: object) -> dict[str, dict[str, int]]:
+        effects: dict[str, dict[str, int]] = self._counted("journal/effects", **query)["effects"]
+        return effects
+
+    def _counted(self, control: str, **query: object) -> dict[str, Any]:
+        answer = self._call("GET", _query(control, **query))
+        if answer["missed"]:
+            raise MockServerError(
+                f"The journal is full and has forgotten {answer['missed']} requests, so nothing can be counted on. "
+                "Call forget_journal() before a test that sends many."
+            )
+        return answer
 
     def _call(self, method: str, control: str, fields: dict[str, object] | None = None) -> dict[str, Any]:
         what = f"{method} {self.url}/mock/{control}"

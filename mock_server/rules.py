@@ -21,6 +21,7 @@ What happens (`kind`), and the fields that belong to it:
     drop_before  the app is not asked; the connection is closed without an answer
     drop_after   the app is asked and commits; its answer is thrown away and the connection closed
     stall        the app is asked and commits; then nothing until the client goes. `sendHeaders` true: headers leave
+    stall_body   the app is asked and commits; headers and half of the body leave, then nothing until the client goes
     truncate     the app is asked and commits; half of the body leaves, then the connection is closed
 
 Every kind takes `delay`, seconds to wait first. `body` is text, sent as it is, or any other JSON value. In `headers` a
@@ -68,6 +69,7 @@ KINDS: Mapping[str, Uses] = {
     "drop_before": Uses(),
     "drop_after": Uses(),
     "stall": Uses(frozenset(), frozenset({"sendHeaders"})),
+    "stall_body": Uses(),
     "truncate": Uses(),
 }
 COMMON = frozenset({"path", "kind", "method", "skip", "times", "seconds", "delay"})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ._errors import (
     AmbiguousRequestError,
     FreshfetchError,
+    InvalidRequestError,
     NotReplayableError,
     RefreshUnavailableError,
     RequestTimeoutError,
@@ -183,10 +184,15 @@ class Delivery:
             raise
         self._status.note(reachable=True)
         # Redirected to a foreign host, a 401 is that host's word and says nothing about our token.
-        ours = self._transport.resolve(response.url).origin in self._rules.origins
-        expired = ours and self._rules.is_expired_token(response)
+        expired = self._is_ours(response.url) and self._rules.is_expired_token(response)
         self._tell(RequestAnswered, request, status=response.status, refused=expired)
         return response, expired
+
+    def _is_ours(self, url: str) -> bool:
+        try:
+            return self._transport.resolve(url).origin in self._rules.origins
+        except InvalidRequestError:  # a redirect can lead to what nobody could have asked for
+            return False
 
     def _note_answer(self, record: SessionRecord, *, proved: bool, expired: bool, replayed: bool) -> None:
         """Learn from an answer that goes to the caller."""

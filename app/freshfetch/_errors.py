@@ -119,6 +119,11 @@ class SessionClosedError(FreshfetchError):
 class StorageError(FreshfetchError):
     """The token store refused. Raised by stores; a session goes on in memory and tells its listeners."""
 
+    def __init__(self, message: str, *, foreign: bool = False) -> None:
+        super().__init__(message)
+        self.foreign = foreign
+        """Whether the record is another version's: then its session is not ours to go on with, nor to repair."""
+
 
 class HTTPStatusError(FreshfetchError):
     """The server answered with a status of 400 or above."""

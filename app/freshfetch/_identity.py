@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ._errors import FreshfetchError, IdentityChangedError, SessionExpiredError, SignedOutError
 from ._events import SessionExpired, SignedIn, SignedOut
+from ._record import valid_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,6 @@ HINT_DELAY = 2.0
 """Seconds by which another tab's word may come after the change it speaks of."""
 WORD_DELAY = 0.25
 """Seconds for that word to come before a session that ended elsewhere is announced as signed out."""
-LONGEST_REASON = 64
 
 
 class Identity:
@@ -81,8 +81,9 @@ class Identity:
         if hint.kind in ("signed_out", "expired"):
             self._records.forget()
         if hint.kind == "expired" and self._records.load() is None and self._was_signed_in():
-            reason = hint.reason[:LONGEST_REASON] or "invalid_grant"
+            reason = hint.reason if valid_reason(hint.reason) else "invalid_grant"
             self._status.note(expired=reason)
+            self._changed()  # a refresh in flight is told its end before the session is told its own
             self._status.announce(SessionExpired(at=self._clock.now(), reason=reason))
         self.look()
         if self._in_doubt is not None and hint.kind in ("signed_out", "expired"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import count
 from types import MappingProxyType
@@ -14,8 +15,6 @@ from ._errors import ConfigurationError, InvalidRequestError
 from ._models import Body, Headers, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from ._identity import Identity
     from ._ports import AuthServer, Transport
 
@@ -47,6 +46,8 @@ class Intake:
     ) -> Request:
         """Return the request as an immutable value. Raises InvalidRequestError for what makes no request."""
         content = self._body(body, json)
+        if replay is not None and not isinstance(replay, bool):
+            raise InvalidRequestError("replay is None, True or False.")
         if replay is True and content is not None and not content.replayable:
             raise InvalidRequestError("replay=True needs a body that can be sent twice; a stream cannot.")
         self._identity.look()
@@ -131,15 +132,22 @@ def _json_body(value: Any) -> Body:
 
 
 def _headers(fields: Mapping[str, str] | Iterable[tuple[str, str]] | None, body: Body | None) -> Headers:
-    try:
-        headers = Headers(fields or ())
-    except (TypeError, ValueError):
-        raise InvalidRequestError("headers are a mapping of names to values, or pairs of them.") from None
+    headers = Headers(_pairs(fields or ()))
     if not all(_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value) for name, value in headers.items()):
         raise InvalidRequestError("A header's name or value holds a character that HTTP does not allow there.")
     if body is not None and body.content_type is not None and "content-type" not in headers:
         return headers.having(content_type=body.content_type)
     return headers
+
+
+def _pairs(fields: Mapping[str, str] | Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    try:
+        pairs = [(name, value) for name, value in (fields.items() if isinstance(fields, Mapping) else fields)]
+    except (TypeError, ValueError):
+        pairs = [(None, None)]
+    if not all(isinstance(part, (str, int, float)) for pair in pairs for part in pair):
+        raise InvalidRequestError("headers are a mapping of names to values, or pairs of them; both text or numbers.")
+    return pairs
 
 
 def _method(method: str) -> str:
@@ -149,6 +157,6 @@ def _method(method: str) -> str:
 
 
 def _timeout(timeout: float | None) -> float | None:
-    if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout > 0):
+    if timeout is not None and (type(timeout) not in (int, float) or not timeout > 0):
         raise InvalidRequestError("timeout is a number of seconds above 0, or None.")
     return timeout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ._errors import HTTPStatusError
+from ._json import parse_json
 
 _BEARER = re.compile(r"(?:^|,)\s*bearer\b")  # one of several challenges may be ours (RFC 9110 section 11.6.1)
 _ERROR = re.compile(r"""(?:^|[\s,])error\s*=\s*"?([^",\s]*)""")
@@ -161,9 +161,10 @@ class Response:
         """Return the body parsed as JSON.
 
         Raises:
-            json.JSONDecodeError: the body is something else, whatever its Content-Type says.
+            json.JSONDecodeError: the body is something else, whatever its Content-Type says, or is nested so
+                deeply that reading it would be the end of a browser's Python.
         """
-        return json.loads(await self.text(), **options)
+        return parse_json(await self.text(), **options)
 
     def raise_for_status(self) -> None:
         """Do nothing below 400.

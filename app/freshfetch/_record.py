@@ -14,14 +14,22 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ._errors import StorageError
+from ._json import parse_json
 from ._models import Owner
 
 SCHEMA = 1
 LONGEST_TOKEN = 16_384
+LONGEST_RECORD = 8 * LONGEST_TOKEN
+LONGEST_SUBJECT = 256
+LAST_GENERATION = 2**52
+"""Where counting starts anew, far below what JavaScript can count: nothing written into storage may end it for good."""
+MOST_FAILURES = 1_000_000
 LONGEST_LIFETIME = 100 * 365 * 86_400.0
 SHORTEST_LIFETIME = 1.0
 LATEST_INSTANT = 1e12
 _ACCESS_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1, b64token
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_REASON = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")  # a part of what RFC 6749 section 5.2 allows in an error code
 _REFRESH_TOKEN = re.compile(r"[\x20-\x7e]+")  # RFC 6749 appendix A.17
 
 
@@ -33,6 +41,16 @@ def valid_access_token(value: object) -> bool:
 def valid_refresh_token(value: object) -> bool:
     """Tell whether ``value`` is a refresh token by the grammar of RFC 6749."""
     return isinstance(value, str) and len(value) <= LONGEST_TOKEN and bool(_REFRESH_TOKEN.fullmatch(value))
+
+
+def valid_subject(value: object) -> bool:
+    """Tell whether ``value`` can name a person: text that can be written down, neither empty nor absurdly long."""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_SUBJECT and not _LONE_SURROGATE.search(value)
+
+
+def valid_reason(value: object) -> bool:
+    """Tell whether ``value`` can be the reason why a session ended."""
+    return isinstance(value, str) and bool(_REASON.fullmatch(value))
 
 
 def valid_seconds(value: object) -> bool:
@@ -135,7 +153,7 @@ class SessionRecord:
         another tab must find its commit open.
         """
         unanswered = self.unanswered or unanswered
-        failures = self.failures + 1
+        failures = min(self.failures + 1, MOST_FAILURES)
         return replace(self, generation=generation, not_before=until, failures=failures, unanswered=unanswered)
 
     def presented(self, *, generation: int) -> SessionRecord:
@@ -157,15 +175,24 @@ class SessionRecord:
         Raises:
             StorageError: it is not one, or not wholly valid. The message quotes nothing of it.
         """
+        if len(text) > LONGEST_RECORD:
+            raise StorageError("The stored session record is too long to be one; it is ignored.")
         try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
+            found = parse_json(text)
+        except ValueError:
             raise StorageError("The stored session record is not JSON; it is ignored.") from None
-        if not isinstance(found, dict) or found.pop("schema", None) != SCHEMA:
-            raise StorageError("The stored session record has another schema; it is ignored.")
-        if found.keys() != {each.name for each in fields(cls)} or not _plausible(found):
+        if not isinstance(found, dict):
+            raise StorageError("The stored session record is not an object; it is ignored.")
+        if (schema := found.pop("schema", None)) != SCHEMA and type(schema) is int:
+            message = "Another version of freshfetch wrote the stored session, which is left alone: reload the page."
+            raise StorageError(message, foreign=True)
+        if schema != SCHEMA or found.keys() != {each.name for each in fields(cls)} or not _plausible(found):
             raise StorageError("The stored session record is damaged; it is ignored.")
         return cls(**found)
+
+
+def _valid_count(value: object, most: int) -> bool:
+    return type(value) is int and 0 <= value <= most
 
 
 def _valid_instant(value: object) -> bool:
@@ -175,17 +202,17 @@ def _valid_instant(value: object) -> bool:
 
 def _plausible(found: dict[str, Any]) -> bool:
     """Check every field of a parsed record: storage is written by whoever can run script in the page."""
-    counters = (found["generation"], found["failures"])
-    texts = (found["session_id"], found["subject"])
     instants = (found["obtained_at"], found["not_before"])
     maybe_instants = (found["expires_at"], found["refresh_expires_at"])
     return (
-        all(type(value) is int and 0 <= value < 2**53 for value in counters)
-        and all(isinstance(value, str) and 0 < len(value) <= LONGEST_TOKEN for value in texts)
+        _valid_count(found["generation"], LAST_GENERATION)
+        and _valid_count(found["failures"], MOST_FAILURES)
+        and valid_refresh_token(found["session_id"])
+        and valid_subject(found["subject"])
         and all(_valid_instant(value) for value in instants)
         and all(value is None or _valid_instant(value) for value in maybe_instants)
         and valid_access_token(found["access_token"])
         and (found["refresh_token"] is None or valid_refresh_token(found["refresh_token"]))
         and isinstance(found["unanswered"], bool)
-        and (found["refused"] is None or isinstance(found["refused"], str))
+        and (found["refused"] is None or valid_reason(found["refused"]))
     )

@@ -32,6 +32,7 @@ class Records:
         self._store = store
         self._clock = clock
         self._announce = announce
+        self._known: SessionRecord | None = None
         self._unsaved: _Unsaved | None = None
         self._problem = ""
         self._timed: tuple[str, float] = ("", 0.0)
@@ -74,6 +75,7 @@ class Records:
             self._unsaved = _Unsaved(record, expected)
             return True
         if written:
+            self._known = record
             self._unsaved = None
             self._problem = ""
             if record is not None:
@@ -82,7 +84,7 @@ class Records:
 
     def forget(self) -> None:
         """Drop what is only remembered: the session was ended in another tab."""
-        self._unsaved = None
+        self._known = self._unsaved = None
 
     def seconds_left(self, record: SessionRecord) -> float | None:
         """Return how long the access token still lives, by the more cautious of two clocks; None if unknown.
@@ -99,11 +101,14 @@ class Records:
         return min(by_wall, self._timed[1] - monotonic)
 
     def _load_stored(self) -> SessionRecord | None:
+        """Return what is stored; while that cannot be read, what was read last: a damaged value is no sign-out."""
         try:
-            return self._store.load()
+            self._known = self._store.load()
         except StorageError as error:
             self._tell(error)
-            return None
+            if error.foreign:
+                self._known = None
+        return self._known
 
     def _tell(self, error: StorageError) -> None:
         if self._problem != str(error):

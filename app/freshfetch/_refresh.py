@@ -168,6 +168,9 @@ class Refresher:
     def _abandon(self, task: asyncio.Task[SessionRecord]) -> None:
         """Stop a refresh that has become pointless: other tokens are stored, or none. Nobody waits for it longer."""
         self._task = None
+        if self._phase is _Phase.ASKING:
+            self._phase = _Phase.WAITING
+            self._failed_with(None)  # now, and not when the task has noticed: before what comes of it is told
         task.cancel()
         record = self._records.load()
         if record is not None:

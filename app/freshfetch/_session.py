@@ -17,6 +17,7 @@ from ._errors import (
     ConfigurationError,
     FreshfetchError,
     InvalidCredentialsError,
+    InvalidRequestError,
     RequestTimeoutError,
     SessionClosedError,
     StorageError,
@@ -30,7 +31,7 @@ from ._listeners import Listener, Listeners
 from ._models import Request, Response, is_expired_token
 from ._ports import AuthServer, Channel, Clock, Hint, Lock, Ports, Presence, Refusal, TokenStore, Transport
 from ._queue import QueuePolicy, RequestQueue
-from ._record import SessionRecord, Tokens
+from ._record import LONGEST_SUBJECT, SessionRecord, Tokens, valid_subject
 from ._records import Records
 from ._refresh import Refresher
 from ._retry import RetryPolicy
@@ -247,11 +248,14 @@ class Session:
         """Sign a person in. What the same person's page still has to send can be sent then.
 
         Raises:
+            InvalidRequestError: at once, for what cannot be a user name (1 to 256 characters) or a password.
             InvalidCredentialsError: user name or password is wrong.
             AuthServerError: the auth server refuses for another reason.
             TransportError: it cannot be reached.
         """
         self._check_open()
+        if not valid_subject(username) or not isinstance(password, str):
+            raise InvalidRequestError(f"A user name is text of 1 to {LONGEST_SUBJECT} characters, a password is text.")
         request = self._auth_server.sign_in_request(username, password, self._ports.transport)
         sent_at = self._ports.clock.now()
         answer = await self._ask_auth_server(request, secrets=(password,))

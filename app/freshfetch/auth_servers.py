@@ -13,9 +13,10 @@ from types import MappingProxyType
 from typing import Any
 
 from ._errors import ConfigurationError
+from ._json import parse_json
 from ._models import Body, Headers, Request, Response
 from ._ports import Refusal, Transport
-from ._record import Tokens, valid_access_token, valid_refresh_token, valid_seconds
+from ._record import Tokens, valid_access_token, valid_refresh_token, valid_seconds, valid_subject
 
 __all__ = ["JsonAuthServer"]
 
@@ -125,7 +126,7 @@ class JsonAuthServer:
 async def _json_object(response: Response) -> dict[str, Any]:
     try:
         answer = await response.json()
-    except (ValueError, RecursionError):
+    except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
 
@@ -152,7 +153,7 @@ def _tokens(answer: dict[str, Any], secrets: tuple[str, ...]) -> Tokens | None:
         refresh_token=refresh_token,
         expires_in=expires_in,
         refresh_expires_in=refresh_expires_in,
-        subject=subject if isinstance(subject, str) and 0 < len(subject) <= 256 else None,
+        subject=subject if valid_subject(subject) else None,
         scope=_scope(answer.get("scope"), (*secrets, access_token, refresh_token or "")),
     )
 
@@ -197,8 +198,8 @@ def _subject_claim(token: str) -> str | None:
     if len(parts) != 3:
         return None
     try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (ValueError, RecursionError):
+        claims = parse_json(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)).decode())
+    except ValueError:
         return None
     subject = claims.get("sub") if isinstance(claims, dict) else None
     return subject if isinstance(subject, str) else None

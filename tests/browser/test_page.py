@@ -270,15 +270,11 @@ def test_without_vendor_it_says_what_to_do(browser: Chromium, tmp_path: Path) ->
     shutil.copytree(ROOT / "app", bare / "app")
     for name in ("index.html", "pyscript.toml"):
         shutil.copy(ROOT / name, bare / name)
-    server = Server("--mount", f"bare={bare}")
-    server.start()
-    try:
+    with Server("--mount", f"bare={bare}") as server:
         page = NotesPage(browser, f"{server.url}/bare/")
         page.driver.get(page.url)
         page.until(lambda: page.find("#nothing-installed").is_displayed(), "the sentence")
         assert not page.find("#sign-in-view").is_displayed()
-    finally:
-        server.stop()
 
 
 def test_each_file_is_fetched_once(page: NotesPage) -> None:

@@ -44,45 +44,6 @@ def test_a_thousand_requests_with_a_revoked_token_cost_one_refresh(ada: Page, se
     assert max(Counter(entry["path"] for entry in journal).values()) <= 2
 
 
-def test_a_post_is_replayed_byte_for_byte(ada: Page, server: Server) -> None:
-    """A POST whose token is refused is sent again with the same body, once."""
-    server.expire()
-    echoed = ada.run("""
-        response = await session.fetch("/api/echo", method="POST", body="grüße".encode())
-        await response.json()
-    """)
-    assert echoed["body"] == "grüße"
-    assert [entry["status"] for entry in server.journal("/api/echo")] == [401, 200]
-
-
-@pytest.mark.parametrize("change", ["form.append('late', 'x')", "pass"])
-def test_a_form_with_a_file_is_replayed_as_it_was_when_asked(ada: Page, server: Server, change: str) -> None:
-    """FormData is copied at the call: what is added afterwards is not sent, the file is sent twice whole."""
-    server.expire()
-    echoed = ada.run(f"""
-        form = js.FormData.new()
-        form.append("note", "hello")
-        form.append("file", js.File.new(to_js(["contents of the file"]), "a.txt"))
-        asked = session.fetch("/api/echo", method="POST", body=form)
-        {change}
-        await (await asked).json()
-    """)
-    assert "contents of the file" in echoed["body"]
-    assert 'filename="a.txt"' in echoed["body"]
-    assert "late" not in echoed["body"]
-    assert [entry["status"] for entry in server.journal("/api/echo")] == [401, 200]
-
-
-def test_a_blob_is_replayed_whole(ada: Page, server: Server) -> None:
-    """A Blob can be sent twice."""
-    server.expire()
-    echoed = ada.run("""
-        blob = js.Blob.new(to_js(["contents"]))
-        await (await session.fetch("/api/echo", method="POST", body=blob)).json()
-    """)
-    assert echoed["body"] == "contents"
-
-
 def test_what_the_caller_aborts_is_no_outage(ada: Page, server: Server) -> None:
     """An AbortSignal of the caller's ends the request with an error of its own, and the session stays online."""
     server.fault(path="/api/data", kind="stall")
@@ -111,41 +72,6 @@ def test_a_cancelled_caller_lets_go_of_the_connection(ada: Page, server: Server)
     assert status == 200
 
 
-def test_the_refresh_token_is_not_sent_after_a_redirect(ada: Page, server: Server) -> None:
-    """A token endpoint that redirects elsewhere is a passing failure: nothing follows it, nobody is signed out."""
-    server.fault(path="/api/auth/refresh", kind="redirect", location="/api/echo", times=1)
-    outcome = ada.run("""
-        outcome = (await asyncio.gather(session.refresh(), return_exceptions=True))[0]
-        [type(outcome).__name__, session.subject]
-    """)
-    assert outcome == ["RefreshUnavailableError", "ada"]
-    assert server.journal("/api/echo") == []
-
-
-def test_clearing_site_data_while_signed_in_is_a_sign_out_and_no_more(ada: Page, server: Server) -> None:
-    """Storage and IndexedDB are gone, connections closed: signed out; signing in works, and is fenced as before."""
-    origin = {"origin": server.url, "storageTypes": "local_storage,indexeddb"}
-    ada.run("await session.refresh()")
-    ada.focus().execute_cdp_cmd("Storage.clearDataForOrigin", origin)
-    out = ada.run("""
-        await asyncio.gather(session.fetch("/api/data"), return_exceptions=True)
-        while session.state is not freshfetch.State.SIGNED_OUT:
-            await asyncio.sleep(0.02)
-        (await session.fetch("/api/data")).status
-    """)
-    assert out == 401
-    again = ada.run("""
-        from freshfetch.browser._fence import Fence
-
-        await session.sign_in("ada", "lovelace")
-        await session.refresh()
-        record = json.loads(js.localStorage.getItem("freshfetch:default"))
-        mark = await Fence("freshfetch:default").read()
-        [(await session.fetch("/api/data")).status, mark.present, mark.generation == record["generation"]]
-    """)
-    assert again == [200, True, True]
-
-
 def test_a_browser_whose_indexeddb_never_answers_holds_nothing_up(page: Page, server: Server) -> None:
     """Opening the database takes for ever: signing in, a refresh and signing out work without it."""
     page.script("IDBFactory.prototype.open = () => ({})")
@@ -153,3 +79,11 @@ def test_a_browser_whose_indexeddb_never_answers_holds_nothing_up(page: Page, se
     server.expire()
     assert page.run('[(await session.fetch("/api/data")).status, session.state.name]') == [200, "SIGNED_IN"]
     assert page.run("await session.sign_out(); session.state.name") == "SIGNED_OUT"
+
+
+def test_a_reload_keeps_the_person_signed_in(page: Page, server: Server) -> None:
+    """The tokens are in localStorage: after a reload the first request goes out with them."""
+    page.run(SESSION + '    await session.sign_in("ada", "lovelace")')
+    page.load()
+    page.run(SESSION)
+    assert page.run('[session.state.name, (await session.fetch("/api/data")).status]') == ["SIGNED_IN", 200]

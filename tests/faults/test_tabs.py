@@ -39,7 +39,7 @@ NOTES = "/api/notes"
 
 
 class View(MemoryTokenStore):
-    """One tab's view of a storage that all tabs share: others' writes can be seen late, and commits can hang."""
+    """One tab's view of a storage that all tabs share: others' writes can be seen late, commits of answers can hang."""
 
     def __init__(self, storage: MemoryTokenStore, lag: float = 0.0) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class View(MemoryTokenStore):
 
     async def commit(self, record: SessionRecord | None, *, expected: int) -> bool:
         """Write for all, and see it oneself."""
-        if self.at_commit is not None:
+        if self.at_commit is not None and not (record is not None and record.unanswered):
             await self.at_commit()
         written = await self.storage.commit(record, expected=expected)
         if written:

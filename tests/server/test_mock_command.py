@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(command.__file__).resolve().parent.parent
 GREETING = re.compile(r"freshfetch (?:page and )?mock server: (http://\S+/)  \(for testing only; Ctrl-C stops it\)\n")
+FIELDS: dict[str, dict[str, object]] = {
+    "status": {"status": 503, "headers": {"Retry-After": "2"}},
+    "redirect": {"location": "/api/data"},
+    "delay": {"delay": 0.01},
+}
 LOGIN = {"username": "ada", "password": "lovelace"}
 
 
@@ -96,6 +102,20 @@ def wait_for_entry(client: httpx.Client, path: str) -> None:
         assert time.monotonic() < deadline
 
 
+def socket_to(url: str) -> socket.socket:
+    """Open a connection."""
+    return socket.create_connection((httpx.URL(url).host, httpx.URL(url).port or 0), 20)
+
+
+def ask(connection: socket.socket, data: bytes) -> tuple[int, http.client.HTTPMessage]:
+    """Send this and read one whole answer, status and headers."""
+    connection.sendall(data)
+    with http.client.HTTPResponse(connection) as answer:
+        answer.begin()
+        answer.read()
+        return answer.status, answer.headers
+
+
 @pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
 def test_a_drop_closes_the_connection_without_a_byte(client: httpx.Client, fault: Any, kind: str) -> None:
     """The client gets nothing at all, the journal shows no status, and the next request is served."""
@@ -128,6 +148,82 @@ def test_while_a_drop_is_pending_no_connection_is_used_twice(url: str) -> None:
         assert client.get("/api/data").headers["connection"] == "close"
         client.post("/mock/reset")
         assert "connection" not in client.get("/api/data").headers
+
+
+def test_who_has_set_a_drop_finds_idle_connections_closed_already(url: str) -> None:
+    """A client that goes on at once cannot send into a connection that is about to go, and lose what no rule hit."""
+    with httpx.Client(base_url=url) as client:
+        client.post("/mock/reset")
+        for _ in range(20):
+            with socket_to(url) as idle:
+                ask(idle, b"GET /api/data HTTP/1.1\r\nHost: x\r\n\r\n")
+                client.post("/mock/faults", json={"path": "/never", "kind": "drop_before"})
+                idle.settimeout(0)
+                assert idle.recv(1) == b""
+            client.delete("/mock/faults")
+
+
+def test_a_drop_that_is_set_while_a_request_is_under_way_spares_it_and_hits_the_next(url: str) -> None:
+    """The answer comes and ends the connection, used before or not; the next request, on a new one, gets none."""
+    with socket_to(url) as used, httpx.Client(base_url=url) as client:
+        client.post("/mock/reset")
+        ask(used, b"GET /api/data HTTP/1.1\r\nHost: x\r\n\r\n")
+        used.sendall(b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+        wait_for_entry(client, "/api/auth/login")
+        client.post("/mock/faults", json={"path": "/api/auth/*", "kind": "drop_before", "times": 1})
+        status, headers = ask(used, b"}")
+        assert (status, headers["connection"]) == (400, "close")
+        assert used.recv(65536) == b""
+        with pytest.raises(httpx.TransportError):
+            client.post("/api/auth/login", json=LOGIN)
+        assert client.post("/api/auth/login", json=LOGIN).status_code == 200
+
+
+def test_a_request_tells_whether_its_connection_was_used_before() -> None:
+    """The first request of a connection is told from the later ones."""
+    scopes: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+
+    unused: Any = (None, None)
+
+    async def thrice() -> None:
+        run = command._droppable(app, asyncio.Transport(), lambda: None)
+        for _ in range(3):
+            await run({"type": "http"}, *unused)
+
+    asyncio.run(thrice())
+    assert [scope["extensions"]["mock.reused"] for scope in scopes] == [False, True, True]
+
+
+def test_another_origin_over_a_real_connection(url: str) -> None:
+    """Preflight and answers, faults too, for an origin on the list; a drop is one and is not hidden by a preflight."""
+    ours, theirs = "http://localhost:5173", "http://localhost:5174"
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,x-request-id"}
+    with httpx.Client(base_url=url) as client:
+        client.post("/mock/reset")
+        client.put("/mock/settings", json={"corsOrigins": [ours]})
+        preflight = client.options("/api/notes", headers={"Origin": ours, **asked})
+        assert preflight.headers["access-control-allow-origin"] == ours
+        assert "X-Request-Id" in preflight.headers["access-control-allow-headers"]
+        assert preflight.headers["access-control-max-age"] == "0"
+        for kind in ("status", "body", "redirect", "delay", "truncate"):
+            client.post("/mock/faults", json={"path": "/api/notes", "kind": kind, "times": 1, **FIELDS.get(kind, {})})
+            with client.stream("POST", "/api/notes", headers={"Origin": ours}) as answer:
+                assert answer.headers["access-control-allow-origin"] == ours, kind
+                exposed = answer.headers["access-control-expose-headers"]
+                assert set(exposed.split(", ")) == {"WWW-Authenticate", "Retry-After", "Date"}
+        for answer in (
+            client.options("/api/notes", headers={"Origin": theirs, **asked}),
+            client.post("/api/notes", headers={"Origin": theirs}),
+        ):
+            assert not [name for name in answer.headers if name.startswith("access-control-")]
+            assert "Origin" in answer.headers["vary"]
+        client.post("/mock/faults", json={"path": "/api/notes", "kind": "drop_before", "times": 1})
+        assert client.options("/api/notes", headers={"Origin": ours, **asked}).headers["connection"] == "close"
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+            client.post("/api/notes", headers={"Origin": ours})
 
 
 def test_truncate_closes_the_connection_after_half_of_the_body(client: httpx.Client, fault: Any) -> None:
@@ -228,6 +324,7 @@ def test_a_port_in_use_is_one_clear_sentence() -> None:
     [
         ["--access-lifetime", "-1"],
         ["--grace", "nan"],
+        ["--clock-offset", "1e10"],
         ["--refresh-lifetime", "soon"],
         ["--port", "70000"],
         ["--page-root", "/no/such/directory"],
@@ -249,13 +346,14 @@ def test_bad_arguments_are_explained(arguments: list[str], capsys: pytest.Captur
 
 def test_the_command_line_becomes_settings() -> None:
     """Each option has its setting, and without options the defaults are those of Settings."""
-    text = "--access-lifetime 5 --refresh-lifetime 60 --no-rotation --grace 0 --latency 0.1 --token-format opaque"
-    text += " --cors-origin http://a --cors-origin http://b"
+    text = "--access-lifetime 5 --refresh-lifetime 60 --no-rotation --grace 0 --clock-offset -3600 --latency 0.1"
+    text += " --token-format opaque --cors-origin http://a --cors-origin http://b"
     assert command.settings_of(command.parser().parse_args(text.split())) == Settings(
         access_lifetime=5,
         refresh_lifetime=60,
         rotation=False,
         grace=0,
+        clock_offset=-3600,
         latency=0.1,
         token_format="opaque",
         cors_origins=("http://a", "http://b"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,6 +14,7 @@ from mock_server.settings import Settings
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+    from starlette.types import Message
 
 DEFAULTS = {
     "accessLifetime": 1800,
@@ -48,6 +50,7 @@ async def test_a_journal_entry_says_what_came_of_a_request(client: httpx.AsyncCl
         "error": None,
         "fault": None,
         "effects": ["note_created"],
+        "done": True,
     }
 
 
@@ -101,6 +104,83 @@ async def test_only_the_api_is_journaled(client: httpx.AsyncClient) -> None:
     for path in ("/", "/index.html", "/mock/settings", "/mock/nothing"):
         await client.get(path)
     assert await journal(client) == []
+
+
+async def test_effects_are_counted_by_request_id(client: httpx.AsyncClient, ada: Any) -> None:
+    """A test can say: this request had exactly one effect, and that one had none."""
+    for request_id, text in (("r1", "a"), ("r2", "b"), ("r2", "c"), ("r3", 7)):
+        await ada.ask("POST", "/api/notes", json={"text": text}, headers={"X-Request-Id": request_id})
+    await ada.ask("POST", "/api/notes", json={"text": "without an id"})
+    everything = (await client.get("/mock/journal/effects")).json()
+    assert everything == {"effects": {"r1": {"note_created": 1}, "r2": {"note_created": 2}, "r3": {}}, "missed": 0}
+    for query, ids in (("requestId=r2", ["r2"]), ("since=3", ["r2", "r3"]), ("path=/api/d*", []), ("requestId=x", [])):
+        part = (await client.get(f"/mock/journal/effects?{query}")).json()
+        assert list(part["effects"]) == ids
+
+
+async def test_a_long_request_id_finds_what_the_journal_kept_of_it(client: httpx.AsyncClient, ada: Any) -> None:
+    """Who sent a longer id than the journal keeps asks with that and gets an answer."""
+    await ada.ask("POST", "/api/echo", headers={"X-Request-Id": "x" * 500})
+    effects = (await client.get(f"/mock/journal/effects?requestId={'x' * 500}")).json()["effects"]
+    assert effects == {"x" * 128: {"echoed": 1}}
+
+
+async def test_a_journal_can_be_read_in_parts(client: httpx.AsyncClient, ada: Any) -> None:
+    """From `next` to `next` each entry comes once, whatever is filtered out, and also over a clearing."""
+    for name in "abcde":
+        await ada.ask("GET", f"/api/data/{name}")
+        await ada.ask("GET", "/api/heartbeat")
+    query, seen, since = "path=/api/data/*&limit=2", [], 0
+    for size in (2, 2, 1, 0):
+        part = (await client.get(f"/mock/journal?{query}&since={since}")).json()
+        assert (len(part["entries"]), part["missed"]) == (size, 0)
+        seen += [entry["path"][-1] for entry in part["entries"]]
+        since = part["next"]
+    assert seen == list("abcde")
+    await client.delete("/mock/journal")
+    await ada.ask("GET", "/api/data/f")
+    part = (await client.get(f"/mock/journal?{query}&since={since}")).json()
+    assert ([entry["path"] for entry in part["entries"]], part["missed"]) == (["/api/data/f"], 0)
+    assert (await client.get("/mock/journal?limit=many")).status_code == 400
+
+
+async def test_an_entry_says_when_the_server_is_through_with_it(client: httpx.AsyncClient, app: Starlette) -> None:
+    """A request that is under way is in the journal, not done; when its client has gone it is."""
+    await client.post("/mock/faults", json={"path": "/api/data", "kind": "stall"})
+    gone = asyncio.Event()
+
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        """Nobody listens."""
+
+    scope = {"type": "http", "method": "GET", "path": "/api/data", "headers": [], "query_string": b""}
+    stalled = asyncio.create_task(app(scope, receive, send))
+    while not await journal(client):
+        await asyncio.sleep(0)
+    assert [entry["done"] for entry in await journal(client)] == [False]
+    gone.set()
+    with pytest.raises(ConnectionResetError):
+        await stalled
+    assert [entry["done"] for entry in await journal(client)] == [True]
+
+
+def test_what_a_full_journal_had_no_room_for_is_counted() -> None:
+    """Whoever counts can know that the count is whole; what was cleared on purpose is not missed."""
+    journal = Journal(limit=3)
+    for number in range(5):
+        journal.open(at=0.0, method="GET", path=f"/api/data/{number + 1}", request_id=None)
+    assert [journal.missed(since) for since in (0, 1, 2, 3, 9)] == [2, 1, 0, 0, 0]
+    assert [entry.number for entry in journal.select(since=3)] == [4, 5]
+    journal.clear()
+    assert (journal.missed(), journal.select()) == (0, [])
+    for _ in range(4):
+        journal.open(at=0.0, method="GET", path="/api/data", request_id=None)
+    assert (journal.missed(), [entry.number for entry in journal.select()]) == (1, [7, 8, 9])
+    journal.reset()
+    assert (journal.missed(), journal.last_number) == (0, 0)
 
 
 def test_a_full_journal_forgets_its_oldest_entries() -> None:

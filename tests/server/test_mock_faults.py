@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.applications import Starlette
+    from starlette.types import Message
 
     from mock_server.state import Server
 
@@ -259,6 +260,26 @@ async def test_connections_may_be_reused_again_when_the_drops_are_over(ada: Any,
     with pytest.raises(ConnectionResetError):
         await ada.ask("GET", "/api/notes")
     assert "connection" not in (await ada.ask("GET", "/api/data")).headers
+
+
+async def test_a_drop_is_about_requests_that_arrive_after_it(app: Starlette, server: Server, fault: Any) -> None:
+    """One that comes over a used connection was there before the rule: neither hit nor counted. Other kinds hit it."""
+    await fault(kind="drop_before")
+    await fault(kind="status", status=503)
+    statuses = []
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        statuses.append(message.get("status"))
+
+    scope = {"type": "http", "method": "GET", "path": "/api/data", "headers": [], "query_string": b""}
+    await app({**scope, "extensions": {"mock.reused": True}}, receive, send)
+    with pytest.raises(ConnectionResetError):
+        await app({**scope, "extensions": {"mock.reused": False}}, receive, send)
+    assert statuses == [503, None]
+    assert [(rule.hits, rule.fired) for rule in server.faults.rules.values()] == [(1, 1), (2, 1)]
 
 
 async def test_skip_and_times_choose_the_nth_hits(ada: Any, fault: Any) -> None:

@@ -74,6 +74,30 @@ def test_the_controls_are_methods(mock_server: Server) -> None:
     assert mock_server.journal() == []
 
 
+def test_effects_and_a_long_journal_come_whole(mock_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every id has its count, and a journal of many pages comes whole and in order."""
+    ada = sign_in(mock_server)
+    monkeypatch.setattr("mock_server.remote.PAGE", 7)
+    with httpx.Client(base_url=mock_server.url, headers=ada) as client:
+        for number in range(21):
+            client.post("/api/echo", headers={"X-Request-Id": f"r{number}"})
+    assert mock_server.effects_by_request() == {f"r{number}": {"echoed": 1} for number in range(21)}
+    assert (mock_server.effects("r7"), mock_server.effects("never sent")) == ({"echoed": 1}, {})
+    assert mock_server.effects_by_request("/api/notes") == {}
+    assert [entry["requestId"] for entry in mock_server.journal("/api/echo")] == [f"r{n}" for n in range(21)]
+    assert [entry["number"] for entry in mock_server.journal(since=3)] == list(range(4, 23))
+    assert [entry["path"] for entry in mock_server.journal(request_id="r5")] == ["/api/echo"]
+
+
+def test_a_journal_that_has_forgotten_something_is_not_counted_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An incomplete count is an error, never a number."""
+    remote = Remote("http://127.0.0.1:1")
+    monkeypatch.setattr(remote, "_call", lambda *_: {"entries": [], "next": 9, "effects": {}, "missed": 3})
+    for ask in (remote.journal, remote.effects_by_request):
+        with pytest.raises(MockServerError, match=r"forgotten 3 requests.*forget_journal"):
+            ask()
+
+
 def test_it_keeps_its_address_and_forgets_the_rest(mock_server: Server) -> None:
     """Stopped it refuses connections; started again it is where it was, and nobody is signed in."""
     url, ada = mock_server.url, sign_in(mock_server)

@@ -17,7 +17,7 @@ LIBRARY = ROOT / "app" / "freshfetch"
 BROWSER = LIBRARY / "browser"
 SERVER = ROOT / "mock_server"
 FROM_BROWSER = {"js", "pyodide", "pyodide_js", "pyscript"}
-SEEN_BY_ADAPTERS = {"_errors", "_models", "_ports", "_record"}
+SEEN_BY_ADAPTERS = {"_errors", "_json", "_models", "_ports", "_record"}
 SEEN_BY_CONNECT = SEEN_BY_ADAPTERS | {"_session", "_queue", "_retry", "_heartbeat", "auth_servers", "memory"}
 
 Import = tuple[int, str]

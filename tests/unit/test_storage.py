@@ -52,6 +52,11 @@ class MoodyStore(MemoryTokenStore):
             raise StorageError("This store is full.")
         return await super().commit(record, expected=expected)
 
+    @property
+    def text(self) -> str | None:
+        """What lies under the key, readable or not."""
+        return self._text
+
     def put(self, text: str | None) -> None:
         """Write behind the session's back, as anybody with a console can."""
         self._text = text
@@ -95,6 +100,15 @@ CORRUPTED: dict[str, str] = {
     "not before too large for a float": a_record(not_before=10**400).to_json(),
     "unanswered number": a_record(unanswered=1).to_json(),
     "refused number": a_record(refused=1).to_json(),
+    "refused with markup": a_record(refused="<img src=x>").to_json(),
+    "refused endless": a_record(refused="a" * 65).to_json(),
+    "generation at the end of counting": a_record(generation=2**53 - 1).to_json(),
+    "failures at the end of counting": a_record(failures=2**53 - 1).to_json(),
+    "subject half a character": a_record(subject="\ud800").to_json(),
+    "subject endless": a_record(subject="a" * 257).to_json(),
+    "nested without end": "[" * 100_000,
+    "nested in a field": a_record().to_json().replace('"ada"', "[" * 10_000 + "]" * 10_000),
+    "five million characters": '"' + "a" * 5_000_000 + '"',
 }
 
 
@@ -111,15 +125,47 @@ async def test_a_corrupted_record_is_nobody_signed_in(world: World, name: str) -
     assert tab.session.snapshot().storage_problem == ""
 
 
-async def test_a_record_corrupted_in_mid_session_is_told_once(world: World) -> None:
-    """Rubbish appears under the key: signed out a moment later, requests go without a token, one event says why."""
+async def test_a_record_corrupted_in_mid_session_costs_nothing(world: World) -> None:
+    """Rubbish appears under the key: the session goes on with what it knew, says so once, and repairs it."""
     store = world.store = MoodyStore()
     tab = await world.signed_in_tab()
     store.put("{rubbish")
+    answers = [await tab.session.fetch("/api/data") for _ in range(3)]
+    assert {answer.status for answer in answers} == {200}
+    assert len(tab.seen(StorageFailed)) == 1
+    await tab.session.refresh()
+    assert world.record().subject == "ada"
+    assert tab.session.snapshot().storage_problem == ""
+
+
+async def test_a_sign_out_elsewhere_holds_though_the_record_is_corrupted(world: World) -> None:
+    """What a tab remembers while the record cannot be read is gone with the other tab's word."""
+    store = world.store = MoodyStore()
+    first, second = await world.signed_in_tab(), world.tab()
+    async with second.session:
+        store.put("{rubbish")
+        assert (await second.session.fetch("/api/data")).ok
+        store.looks = 0
+        await first.session.sign_out()
+        store.put("{rubbish")
+        await until(lambda: second.session.state is State.SIGNED_OUT)
+        assert (await second.session.fetch("/api/data")).status == 401
+        store.put(None)
+
+
+async def test_the_record_of_another_version_is_left_alone(world: World) -> None:
+    """A newer page in another tab takes over the key: this one is told to reload, spends no token and mends nothing."""
+    store = world.store = MoodyStore()
+    tab = await world.signed_in_tab()
+    newer = json.dumps({"schema": 2, "anything": ["else"]})
+    store.put(newer)
     assert isinstance((await outcomes(tab.session.fetch("/api/data")))[0], SignedOutError)
     await until(lambda: tab.session.state is State.SIGNED_OUT)
-    answers = [await tab.session.fetch("/api/data") for _ in range(3)]
-    assert {answer.status for answer in answers} == {401}
+    assert (await tab.session.fetch("/api/data")).status == 401
+    assert isinstance((await outcomes(tab.session.refresh()))[0], SignedOutError)
+    assert "reload" in tab.session.snapshot().storage_problem
+    assert store.text == newer
+    assert world.refreshes() == 0
     assert len(tab.seen(StorageFailed)) == 1
     assert tab.session.state is State.SIGNED_OUT
 
@@ -151,21 +197,22 @@ def test_reading_a_record_with_any_fields_changed_gives_a_record_or_a_storage_er
 
 
 INSTANTS = st.floats(0, 3e9)
+PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=60)
 TOKENS = st.text("abcdefXYZ0189-._~+/", min_size=1, max_size=60)
 RECORDS = st.builds(
     SessionRecord,
-    generation=st.integers(0, 2**53 - 1),
-    session_id=st.text(min_size=1, max_size=40),
-    subject=st.text(min_size=1, max_size=40),
+    generation=st.integers(0, 2**52),
+    session_id=PRINTABLE,
+    subject=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40),
     access_token=TOKENS,
-    refresh_token=st.none() | st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=60),
+    refresh_token=st.none() | PRINTABLE,
     obtained_at=INSTANTS,
     expires_at=st.none() | INSTANTS,
     refresh_expires_at=st.none() | INSTANTS,
     not_before=INSTANTS,
     failures=st.integers(0, 1000),
     unanswered=st.booleans(),
-    refused=st.none() | st.text(max_size=40),
+    refused=st.none() | st.text("abc_DEF:/.-019", min_size=1, max_size=64),
 )
 
 

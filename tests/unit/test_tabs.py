@@ -7,8 +7,11 @@ import asyncio
 import pytest
 
 from freshfetch import (
+    RefreshFailed,
+    RefreshStarted,
     Request,
     RetryPolicy,
+    SessionExpired,
     SessionExpiredError,
     SessionRecord,
     State,
@@ -122,3 +125,24 @@ async def test_a_tab_that_is_passed_by_before_it_sent_sends_nothing(world: World
     awake.set()
     assert (await late).ok
     assert effects(world) == ["refreshed"]
+
+
+async def test_a_refresh_ended_by_another_tabs_word_is_told_first(world: World) -> None:
+    """The session expires elsewhere with a refresh in flight here: started, failed, expired, in that order."""
+    first, second = await open_tabs(world, 2, retry=RetryPolicy(refresh_timeout=5.0))
+    asked = asyncio.Event()
+
+    async def keep(request: Request) -> None:
+        if request.path == "/api/auth/refresh":
+            asked.set()
+            await asyncio.Event().wait()
+
+    first.wire.before_answer = keep
+    first.session._refresher._policy = RetryPolicy(refresh_timeout=1000.0)  # no timer runs in a frozen tab
+    await world.expire()
+    waiting = asyncio.ensure_future(outcomes(first.session.fetch("/api/data")))
+    await asked.wait()
+    await outcomes(second.session.fetch("/api/data"))
+    assert [type(error) for error in await waiting] == [SessionExpiredError]
+    told = [type(event) for event in first.events if isinstance(event, (RefreshStarted, RefreshFailed, SessionExpired))]
+    assert told == [RefreshStarted, RefreshFailed, SessionExpired]

@@ -9,6 +9,7 @@ from typing import Any
 import js
 from pyodide.ffi import JsException
 
+from .._json import parse_json
 from .._ports import Hint
 from ._listen import listen
 
@@ -70,8 +71,8 @@ def _hint(data: Any) -> Hint | None:
     if not isinstance(data, str) or len(data) > 1000:
         return None
     try:
-        message = json.loads(data)
-    except (ValueError, RecursionError):
+        message = parse_json(data)
+    except ValueError:
         return None
     if not isinstance(message, dict) or message.get("kind") not in _KINDS:
         return None

@@ -12,6 +12,8 @@ import js
 from pyodide.ffi import JsException, create_proxy, to_js
 
 from .._errors import FreshfetchError, StorageError
+from .._json import parse_json
+from .._record import LAST_GENERATION
 
 LONGEST_OPENING = 3.0
 """Seconds to wait for the database: some browsers, some day, never answer."""
@@ -29,6 +31,9 @@ class Mark:
 
     generation: int
     present: bool
+
+
+_NO_MARK = Mark(0, present=False)
 
 
 class Fence:
@@ -129,11 +134,13 @@ class StorageFence:
 
     def _read(self) -> Mark:
         try:
-            generation, present = json.loads(self._area().getItem(self._key))
+            text = self._area().getItem(self._key)
         except (JsException, AttributeError):
             raise StorageError("This browser refuses the page its storage.") from None
+        try:
+            generation, present = parse_json(text if isinstance(text, str) else "")
         except (ValueError, TypeError):
-            return Mark(0, present=False)
+            return _NO_MARK
         return _checked(generation, present)
 
 
@@ -176,10 +183,10 @@ def _mark(value: Any) -> Mark:
     try:
         return _checked(value.generation, value.present)
     except AttributeError:
-        return Mark(0, present=False)
+        return _NO_MARK
 
 
 def _checked(generation: Any, present: Any) -> Mark:
-    if not isinstance(generation, int) or isinstance(generation, bool) or generation < 0:
-        return Mark(0, present=False)
+    if type(generation) is not int or not 0 <= generation <= LAST_GENERATION:
+        return _NO_MARK
     return Mark(generation, present=bool(present))

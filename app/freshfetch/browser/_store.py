@@ -4,12 +4,14 @@ A Web Lock and localStorage together are not enough: another process may see a w
 reaches it first (a quarter of the updates of three windows were lost). So a commit is a compare-and-swap
 in one IndexedDB transaction, and a new holder whose localStorage is behind that generation waits for it.
 Rules for editing: localStorage is written *inside* the transaction, so that nobody who sees the new
-generation finds the old record for longer than storage takes to travel; what waits, waits bounded.
+generation finds the old record for longer than storage takes to travel; what waits, waits bounded; a record
+that cannot be read may be another version's, and is removed or written over only when a person signs in or out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -24,6 +26,8 @@ from ._fence import Fence, FenceUnavailableError, Mark, StorageFence
 LONGEST_LAG = 0.5
 """Seconds to wait for another tab's write; it took about 5 ms whenever it was measured."""
 _LOOK_EVERY = 0.005
+_ROOM = 256
+"""Records are as long as a multiple of this: one that grows by a few characters still fits into a full storage."""
 
 
 class WebTokenStore:
@@ -47,11 +51,8 @@ class WebTokenStore:
 
     def load(self) -> SessionRecord | None:
         """Return the record."""
-        try:
-            text = self._area().getItem(self._key)
-        except (JsException, AttributeError):
-            raise StorageError("This browser refuses the page its storage.") from None
-        if not isinstance(text, str):
+        text = self._text()
+        if text is None:
             return None
         if self._seen is None or self._seen[0] != text:
             self._seen = (text, SessionRecord.from_json(text))
@@ -86,6 +87,13 @@ class WebTokenStore:
     async def _heal(self, record: SessionRecord | None, mark: Mark) -> int:
         """Settle what a tab that died in the middle, a lost write or a cleared storage left behind."""
         fence = self._fence
+        if record is None and self._holds_something():
+            return mark.generation
+        if record is None and mark.generation == 0:
+            # From the clock, not from 0: after site data was cleared, a frozen tab that wakes up must not find
+            # the generation it remembers.
+            start = Mark(int(time.time() * 1000), present=False)
+            return start.generation if await fence.advance(0, start, _nothing) else (await fence.read()).generation
         if record is not None and record.generation > mark.generation:
             ahead = Mark(record.generation, present=True)
             return ahead.generation if await fence.advance(mark.generation, ahead, _nothing) else mark.generation
@@ -105,12 +113,26 @@ class WebTokenStore:
         except StorageError:
             return None
 
+    def _text(self) -> str | None:
+        try:
+            text = self._area().getItem(self._key)
+        except (JsException, AttributeError):
+            raise StorageError("This browser refuses the page its storage.") from None
+        return text if isinstance(text, str) else None
+
+    def _holds_something(self) -> bool:
+        try:
+            return self._text() is not None
+        except StorageError:
+            return False
+
     def _write(self, record: SessionRecord | None) -> None:
         try:
             if record is None:
                 self._area().removeItem(self._key)
             else:
-                self._area().setItem(self._key, record.to_json())
+                text = record.to_json()
+                self._area().setItem(self._key, text.ljust(-len(text) // _ROOM * -_ROOM))
         except (JsException, AttributeError):
             raise StorageError("This browser's storage is full or refused; nothing could be saved.") from None
 

@@ -30,6 +30,8 @@ class Wire:
         self._kept: list[tuple[str, Parameters]] = []
         self._listeners: dict[str, Callable[[Parameters], None]] = {}
         self.gone = False
+        self.context: int | None = None
+        """The frame in which scripts run, by the number of its context; None for the page's own."""
         self.call("Inspector.enable")
 
     def on(self, method: str, listener: Callable[[Parameters], None]) -> None:
@@ -66,7 +68,8 @@ class Wire:
     def evaluate(self, source: str, *arguments: object) -> Any:
         """Run the body of a JavaScript function; a promise that it returns is awaited."""
         expression = f"(async function () {{ {source}\n }}).apply(null, {json.dumps(arguments)})"
-        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        where = {} if self.context is None else {"contextId": self.context}
+        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, **where)
         if "exceptionDetails" in answer:
             details = answer["exceptionDetails"]
             raise AssertionError(details.get("exception", {}).get("description") or details["text"])

@@ -69,6 +69,8 @@ AT_REST = """
     seen = sys.modules.get("tests.browser.inpage.witness")
     seen.at_rest() if seen else []
 """
+# A file of the server's that a browser shows as it is, with no script in it.
+PLAIN = "/harness/harness.mjs"
 MOST_POST_DATA = 100_000
 TOKENS = ("accessToken", "refreshToken")
 
@@ -91,6 +93,8 @@ class Testimony:
     """What answers held that never reached the page."""
     lost: list[float] = field(default_factory=list)
     """When answers were thrown away on their way to it."""
+    refusals: list[str] = field(default_factory=list)
+    """Why the browser did not keep a page for the way back."""
     killed: float | None = None
     """When it was closed or killed."""
 
@@ -112,6 +116,7 @@ class Tab(Page):
         self.wire = Wire(browser.address, handle)
         self.testimony = Testimony()
         self._frozen_at: float | None = None
+        self._contexts: dict[str, int] = {}
         self._listen()
 
     def load(self) -> None:
@@ -131,6 +136,25 @@ class Tab(Page):
     def script(self, source: str, *arguments: object) -> Any:
         """Run JavaScript; a promise that it returns is awaited. Does not touch which window is in front."""
         return self.wire.evaluate(source, *arguments)
+
+    def load_sandboxed(self) -> None:
+        """Load the page in a sandboxed frame, whose origin is opaque, and run in it what is run from now on."""
+        self.go(PLAIN)
+        self.share_everything()
+        self.script(
+            """
+            const frame = document.createElement("iframe");
+            frame.sandbox = "allow-scripts";
+            frame.src = arguments[0];
+            document.documentElement.append(frame);
+        """,
+            self.path,
+        )
+        loaded = self.wire.wait_for("Page.frameNavigated", lambda event: "parentId" in event["frame"])["frame"]["id"]
+        self.wire.wait_for("Page.frameStoppedLoading", lambda event: event["frameId"] == loaded)
+        self.wire.context = self._contexts[loaded]
+        self.booted()
+        self.wire.call("Fetch.disable")
 
     def before_load(self, source: str) -> None:
         """Run JavaScript before anything of the page at each load from now on."""
@@ -196,19 +220,16 @@ class Tab(Page):
         """Wait for a request that is held."""
         return Held(self, self.wire.wait_for("Fetch.requestPaused"))
 
-    def serve_with(self, path: str, **headers: str) -> None:
-        """Let every answer come with further headers; ``path`` alone with those whose names begin with ``only_``."""
-        everywhere = {name: value for name, value in headers.items() if not name.startswith("only_")}
-        there = {name.removeprefix("only_"): value for name, value in headers.items() if name.startswith("only_")}
+    def share_everything(self) -> None:
+        """Let every answer be readable by pages of any origin (CORS)."""
 
         def go_on(event: Parameters) -> None:
-            added = {**everywhere, **(there if event["request"]["url"] == f"{self.url}{path}" else {})}
-            fields = [{"name": name.replace("_", "-"), "value": value} for name, value in added.items()]
+            readable = {"name": "Access-Control-Allow-Origin", "value": "*"}
             self.wire.send(
                 "Fetch.continueResponse",
                 requestId=event["requestId"],
                 responseCode=event["responseStatusCode"],
-                responseHeaders=[*event["responseHeaders"], *fields],
+                responseHeaders=[*event["responseHeaders"], readable],
             )
 
         self.wire.on("Fetch.requestPaused", go_on)
@@ -230,14 +251,19 @@ class Tab(Page):
         )
         on("Log.entryAdded", lambda event: self.testimony.console.append(json.dumps(event["entry"])))
         on("Network.requestWillBeSent", self._note_request)
-        on("Runtime.executionContextCreated", lambda _: None)
-        on("Runtime.executionContextDestroyed", lambda _: None)
+        on("Page.backForwardCacheNotUsed", lambda event: self.testimony.refusals.append(json.dumps(event)))
+        on("Runtime.executionContextCreated", self._note_context)
         call = self.wire.call
         for domain in ("Page", "Runtime", "Log"):
             call(f"{domain}.enable")
         call("Network.enable", maxPostDataSize=MOST_POST_DATA)
         call("Runtime.addBinding", name="tellTest")
         self.before_load(WIRETAP)
+
+    def _note_context(self, event: Parameters) -> None:
+        context = event["context"]
+        if context["auxData"].get("isDefault"):
+            self._contexts[context["auxData"]["frameId"]] = context["id"]
 
     def _note_console(self, event: Parameters) -> None:
         texts = [str(each.get("value", each.get("description", ""))) for each in event["args"]]

@@ -29,12 +29,19 @@ class Tabs:
     def __init__(self, browser: Chromium, server: Server) -> None:
         self.browser = browser
         self.server = server
+        self.home = browser.driver.current_window_handle
+        """A window that outlives what happens to the others: the driver loses its footing with a tab that crashed."""
         self.all: list[Tab] = []
         self.stolen: list[float] = []
         """When a thief used a refresh token."""
 
+    def use(self, browser: Chromium) -> None:
+        """Open tabs in another browser from now on."""
+        self.browser, self.home = browser, browser.driver.current_window_handle
+
     def blank(self) -> Tab:
         """Open a window that is watched, with nothing in it."""
+        self.browser.driver.switch_to.window(self.home)
         self.browser.driver.switch_to.new_window("window")
         tab = Tab(self.browser, self.browser.driver.current_window_handle, self.server.url)
         self.all.append(tab)
@@ -61,6 +68,15 @@ class Tabs:
             tab.run("await until(lambda: session.state is freshfetch.State.SIGNED_IN)")
         return tabs
 
+    def close(self) -> None:
+        """Hang up, and clear away what crashed, with which the driver could do nothing more."""
+        driver = self.browser.driver
+        driver.switch_to.window(self.home)
+        for tab in self.all:
+            tab.wire.close()
+            if tab.handle in driver.window_handles and tab.testimony.killed is not None:
+                driver.execute_cdp_cmd("Target.closeTarget", {"targetId": tab.handle})
+
 
 @pytest.fixture
 def tabs(browser: Chromium, server: Server) -> Iterator[Tabs]:
@@ -69,6 +85,5 @@ def tabs(browser: Chromium, server: Server) -> Iterator[Tabs]:
     tabs = Tabs(browser, server)
     yield tabs
     evidence = gather(tabs.all, server.journal(), stolen=tabs.stolen, allowed_origins=[server.url])
-    for tab in tabs.all:
-        tab.wire.close()
+    tabs.close()
     check_all(evidence)

@@ -131,7 +131,7 @@ def _redemption(
         ended=end,
         succeeded=succeeded,
         status=200 if succeeded else None,
-        given_up=ended is None,
+        given_up=ended is None or any(start <= end and began["time"] <= stop for start, stop in testimony.frozen),
     )
 
 

@@ -157,7 +157,7 @@ def blocked(new_browser: Callable[..., Chromium]) -> Chromium:
 
 def test_36_with_site_data_blocked_a_session_lives_in_memory(blocked: Chromium, tabs: Tabs, server: Server) -> None:
     """Storage and Web Locks refuse (29 as well): the page starts, says so, and signs in, refreshes and signs out."""
-    tabs.browser = blocked
+    tabs.use(blocked)
     tab = tabs.open()
     assert "refuse" in tab.run("session.snapshot().storage_problem")
     assert tab.script("return navigator.locks.request('a', () => 1).then(() => 'granted', (error) => error.name)") != (
@@ -171,7 +171,7 @@ def test_36_with_site_data_blocked_a_session_lives_in_memory(blocked: Chromium, 
 
 def test_29_a_page_over_plain_http_is_refused_by_name(blocked: Chromium, tabs: Tabs, server: Server) -> None:
     """Such a page has neither Web Locks nor a safe way for a token: a ConfigurationError says so, nothing obscure."""
-    tabs.browser = blocked
+    tabs.use(blocked)
     tab = tabs.blank()
     tab.url = f"http://plain.example:{server.port}"
     tab.load()

@@ -1,0 +1,109 @@
+"""The session record in real web storage, beside what other versions and other scripts leave there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.browser.harness.chromium import Page
+
+STORE = """
+    import json
+    import js
+    from freshfetch import StorageError
+    from freshfetch.browser import WebTokenStore
+    from freshfetch.browser._fence import Fence, Mark
+    from tests.contracts.token_store import a_record
+
+    KEY = "freshfetch:kept"
+    store, fence = WebTokenStore.local("kept"), Fence(KEY)
+    start = await store.make_current()
+    assert await store.commit(a_record(start + 1), expected=start)
+"""
+SIGN_IN = """
+    generation = await store.make_current()
+    written = await store.commit(a_record(generation + 1, "next"), expected=generation)
+    later = await WebTokenStore.local("kept").make_current()
+    [written, store.load().access_token, later == generation + 1 == store.load().generation]
+"""
+
+
+def test_another_versions_record_is_left_as_it_is(page: Page) -> None:
+    """A lock holder that cannot read it changes neither the record nor the generation; signing in writes over it."""
+    page.run(STORE)
+    newer = json.dumps({"schema": 2, "anything": "else"})
+    seen = page.run(
+        """
+        js.localStorage.setItem(KEY, newer)
+        await store.make_current()
+        mark = await fence.read()
+        [js.localStorage.getItem(KEY) == newer, mark.present, mark.generation == start + 1]
+        """,
+        newer=newer,
+    )
+    assert seen == [True, True, True]
+    assert page.run(SIGN_IN) == [True, "next", True]
+
+
+@pytest.mark.parametrize(
+    "generation, mark",
+    [
+        ("2**52", "2**52"),
+        ("2**53 - 1", "1"),
+        ("1", "2**53 - 1"),
+        ("1", "2**53 + 2"),
+        ("1", "-5"),
+        ("1", "1.5"),
+        ("1", "'one'"),
+        ("1", "None"),
+    ],
+)
+def test_no_generation_locks_anybody_out(page: Page, generation: str, mark: str) -> None:
+    """Whatever number a script leaves in either place, one or two sign-ins later the session is fenced as ever."""
+    page.run(STORE)
+    page.run(f"""
+        from dataclasses import replace
+        js.localStorage.setItem(KEY, replace(a_record(1), generation={generation}).to_json())
+        await fence.advance(start + 1, Mark({mark}, present=True), lambda: None)
+        generation = await store.make_current()
+        await store.commit(a_record(generation + 1), expected=generation)
+    """)
+    assert page.run(SIGN_IN) == [True, "next", True]
+
+
+def test_after_site_data_was_cleared_no_old_generation_is_met_again(page: Page) -> None:
+    """A tab that slept through it and the next sign-in finds its late commit refused."""
+    page.run(STORE)
+    page.run("old = start + 1")
+    page.focus().execute_cdp_cmd(
+        "Storage.clearDataForOrigin", {"origin": page.url, "storageTypes": "local_storage,indexeddb"}
+    )
+    assert page.run(SIGN_IN) == [True, "next", True]
+    late = page.run("""
+        [await store.commit(a_record(old + 1, "late"), expected=old), store.load().access_token]
+    """)
+    assert late == [False, "next"]
+
+
+def test_a_record_that_grows_a_little_fits_into_a_full_storage(page: Page) -> None:
+    """The storage is filled to its last character: renewed tokens some characters longer can still be saved."""
+    page.run(STORE)
+    saved = page.run("""
+        def fill():
+            size = 2**22
+            while size:
+                try:
+                    js.localStorage.setItem(f"filling {size}", "x" * size)
+                except Exception:
+                    pass
+                size //= 2
+
+        for _ in range(3):
+            fill()
+        generation = await store.make_current()
+        longer = a_record(generation + 1, "access" + "s" * 10)
+        room = 256 - len(longer.to_json()) % 256
+        [room > 10, await store.commit(longer, expected=generation), store.load() == longer]
+    """)
+    assert saved == [True, True, True]
