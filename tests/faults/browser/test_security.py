@@ -176,8 +176,8 @@ def test_46_the_auth_servers_routes_are_known_by_the_url_that_leaves(page: Page)
 
         transport, auth_server = FetchTransport(), JsonAuthServer("/api/auth")
         urls = (
-            "/api/auth/refresh", "/api/auth/../auth/refresh", "/api/./auth/%2e/refresh", "api/auth/login?x#y",
-            js.location.origin.upper() + "/api/auth/logout", "\\\\api\\auth\\refresh".replace("\\\\", "\\"),
+            "/api/auth/refresh", "/api/auth/../auth/refresh", "/api/./auth/%2e/refresh", "../api/auth/login?x#y",
+            js.location.origin.upper() + "/api/auth/logout", "/api\\\\auth\\\\refresh",
             "/api/auth/refresh/", "/api//auth/refresh", "/API/auth/refresh", "/api/auth/refreshed", "/api/auth",
         )
         [auth_server.owns(transport.resolve(url).url, transport) for url in urls]
@@ -460,7 +460,10 @@ ATTACKS = {
         "require-trusted-types-for",
         "try { document.body.innerHTML = '<img src=x onerror=\"window.hacked = 1\">' } catch {}",
     ),
-    "an inline handler": ("script-src-attr", "document.body.setAttribute('onclick', 'x'); document.body.click()"),
+    "an inline handler": (
+        "require-trusted-types-for",
+        "document.body.setAttribute('onclick', 'x'); document.body.click()",
+    ),
     "a foreign script": (
         "require-trusted-types-for",
         "try { document.createElement('script').src = 'https://evil.example/x.js' } catch {}",
