@@ -354,7 +354,7 @@ class Refresher:
         wait = self._policy.delay(record.failures + 1, retry_after)
         unanswered = refusal.kind == "ambiguous"
         later = record.postponed(until=now + wait, unanswered=unanswered, generation=generation)
-        await self._records.commit(later, expected=generation)
+        await self._records.note(later, expected=generation)
         self._failed_with(refusal.status or None, retry_in=wait)
         return _Wait(wait)
 
