@@ -92,6 +92,18 @@ class Records:
                 self.seconds_left(record)  # the monotonic clock counts from now on, whatever becomes of the other
         return written
 
+    async def note(self, record: SessionRecord, *, expected: int) -> int | None:
+        """Write down what does not change the tokens; return the store's generation then, None if it had moved on.
+
+        The generation stays, so that an answer still under way to another tab finds its commit open; but tokens that
+        the store has not got yet are a change to it, whatever they are here.
+        """
+        stored = self._load_stored()
+        generation = expected if stored is not None and stored.access_token == record.access_token else expected + 1
+        if not await self.commit(replace(record, generation=generation), expected=expected):
+            return None
+        return generation if self._unsaved is None else expected
+
     def forget(self) -> None:
         """Do not go by memory where the store has nothing: another tab says that the session was ended.
 

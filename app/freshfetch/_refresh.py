@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -272,14 +272,15 @@ class Refresher:
         self._phase = _Phase.ASKING
         try:
             # A tab that dies from here on leaves word of it, and one that was passed by while it froze sends nothing.
-            if not await self._records.commit(record.presented(generation=generation), expected=generation):
+            noted = await self._records.note(record.presented(), expected=generation)
+            if noted is None:
                 return await self._superseded()
             if asyncio.get_running_loop().time() - entered_at > self._policy.refresh_timeout:
                 self._failed_with(None)
                 return _Wait(self._policy.delay(1))
             answer = await self._ask(record, record.refresh_token)
             self._phase = _Phase.SETTLING
-            return await self._settle(record, answer, generation, sent_at)
+            return await self._settle(record, answer, noted, sent_at)
         except asyncio.CancelledError:
             if self._phase is _Phase.ASKING:
                 self._failed_with(None)
@@ -296,7 +297,7 @@ class Refresher:
         if answer.kind == "terminal":
             return await self._end_session(record, answer, generation)
         if answer.kind == "misconfigured":
-            await self._records.commit(replace(record, generation=generation), expected=generation)
+            await self._records.note(record, expected=generation)
             raise self._misconfigured(record, answer)
         return await self._postpone(record, answer, generation)
 
@@ -364,8 +365,8 @@ class Refresher:
         retry_after = parse_retry_after(refusal.retry_after, refusal.date, now)
         wait = self._policy.delay(record.failures + 1, retry_after)
         unanswered = refusal.kind == "ambiguous"
-        later = record.postponed(until=now + wait, unanswered=unanswered, generation=generation)
-        await self._records.commit(later, expected=generation)
+        later = record.postponed(until=now + wait, unanswered=unanswered)
+        await self._records.note(later, expected=generation)
         self._failed_with(refusal.status or None, retry_in=wait)
         return _Wait(wait)
 

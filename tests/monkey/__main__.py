@@ -24,10 +24,9 @@ def main() -> int:
         return _report([arguments.seed], shrink=not arguments.whole)
     began = time.monotonic()
     seeds = range(arguments.first, arguments.first + arguments.n)
-    failures = _all(seeds, arguments.workers, arguments.keep_going)
+    runs, failures = _all(seeds, arguments.workers, arguments.keep_going)
     seconds = time.monotonic() - began
-    speed = f"{seconds:.0f} s ({len(seeds) / seconds:.1f} runs/s)"
-    print(f"{len(seeds)} runs in {speed}: {len(failures)} violate an invariant")
+    print(f"{runs} runs in {seconds:.0f} s ({runs / seconds:.1f} runs/s): {len(failures)} violate an invariant")
     return _report(failures[: arguments.show], shrink=True) if failures else 0
 
 
@@ -43,21 +42,21 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _all(seeds: range, workers: int, keep_going: bool) -> list[int]:
-    """Play them all; return the seeds of those that failed."""
-    failures: list[int] = []
+def _all(seeds: range, workers: int, keep_going: bool) -> tuple[int, list[int]]:
+    """Play them all, or until one fails; return how many were played, and the seeds of those that failed."""
+    runs, failures = 0, list[int]()
     shown = time.monotonic()
     chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
     with get_context("spawn").Pool(workers, initializer=gc.freeze) as pool:
-        for done, failed in enumerate(pool.imap_unordered(failing, chunks), 1):
+        for played, failed in pool.imap_unordered(failing, chunks):
+            runs += played
             failures.extend(failed)
             if time.monotonic() - shown > PAUSE:
                 shown = time.monotonic()
-                print(f"{min(done * CHUNK, len(seeds))} of {len(seeds)}, failed: {failures or 'none'}", flush=True)
+                print(f"{runs} of {len(seeds)}, failed: {failures or 'none'}", flush=True)
             if failures and not keep_going:
-                pool.terminate()
                 break
-    return sorted(failures)
+    return runs, sorted(failures)
 
 
 def _report(seeds: list[int], *, shrink: bool) -> int:

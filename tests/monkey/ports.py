@@ -49,7 +49,8 @@ class Shared:
         self.hints = "kept"
         self.storage_events = True
         self.hides_expiry = False
-        self.exchanges: set[Exchange] = set()
+        self.exchanges: dict[Exchange, None] = {}
+        """Those under way, in the order in which they began: that of a set would be another in each process."""
 
     @property
     def rng(self) -> Random:
@@ -321,13 +322,13 @@ class Exchange:
         self._serve = serve
         self._task: asyncio.Task[Response] | None = None
         self.answer: asyncio.Future[Response] = tab.loop.create_future()
-        self._shared.exchanges.add(self)
+        self._shared.exchanges[self] = None
         self._shared.server_loop.call_later(self._travel(), self._arrive)
 
     def lose(self) -> None:
         """Break the connection; what has arrived at the server is served all the same."""
         if self in self._shared.exchanges:
-            self._shared.exchanges.discard(self)
+            self._shared.exchanges.pop(self, None)
             self._tab.loop.call_soon(self._deliver, TransportError("The connection broke."))
 
     def abort(self) -> None:
@@ -335,7 +336,7 @@ class Exchange:
         if self._tab.dead:
             return
         self._sending.end("aborted", self._shared.now)
-        self._shared.exchanges.discard(self)
+        self._shared.exchanges.pop(self, None)
         if self._task is not None and self._shared.rng.random() < 0.5:
             self._task.cancel()
 
@@ -360,7 +361,7 @@ class Exchange:
         if self._shared.offline:
             self.lose()
         elif self in self._shared.exchanges:
-            self._shared.exchanges.discard(self)
+            self._shared.exchanges.pop(self, None)
             self._tab.loop.call_soon(self._deliver, outcome)
 
     def _deliver(self, outcome: Response | BaseException) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from .loop import SpinningError
 from .oracle import violations
@@ -18,11 +18,13 @@ def verdict(schedule: Schedule) -> list[str]:
         return violations(played(schedule))
     except SpinningError as error:
         return [f"i9_bounded: {error}"]
+    except Exception as error:  # noqa: BLE001 - of ten thousand runs one must not hide the seed of its trouble
+        return [f"broken off: {error!r}"]
 
 
-def failing(seeds: Iterable[int]) -> list[int]:
-    """Return those seeds whose schedules violate something."""
-    return [seed for seed in seeds if verdict(Schedule.drawn(seed))]
+def failing(seeds: Sequence[int]) -> tuple[int, list[int]]:
+    """Return how many seeds there are, and those whose schedules violate something."""
+    return len(seeds), [seed for seed in seeds if verdict(Schedule.drawn(seed))]
 
 
 def shrunk(schedule: Schedule, found: list[str], judge: Judge = verdict) -> tuple[Schedule, list[str]]:
