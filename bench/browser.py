@@ -1,0 +1,37 @@
+"""A real browser and a real mock server for the benches that need them: those of the browser tests."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.browser.harness.chromium import Chromium, Page
+from tests.browser.harness.server import Server
+from tests.browser.harness.site import write_site
+
+LONGEST_LOOK = 60
+"""Seconds a page is asked for at a time: Selenium gives up a little later."""
+
+
+@contextmanager
+def running() -> Iterator[tuple[Chromium, Server]]:
+    """Give a browser and a server for a while."""
+    with ExitStack() as cleanup:
+        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        server = Server(write_site(folder / "site.zip"))
+        cleanup.callback(server.stop)
+        server.start()
+        browser = Chromium(folder)
+        cleanup.callback(browser.quit)
+        yield browser, server
+
+
+def outcome(page: Page, call: str) -> Any:
+    """Await a call in the page, for longer than Selenium waits for one."""
+    page.run(f"import asyncio; work = asyncio.ensure_future({call})")
+    while not page.run(f"bool((await asyncio.wait([work], timeout={LONGEST_LOOK}))[0])"):
+        pass
+    return page.run("work.result()")
