@@ -86,6 +86,17 @@ class MockServer(uvicorn.Server):
             task.cancel()
         await super().shutdown(sockets)
 
+    def stop_with_stdin(self) -> None:
+        """Stop when whoever holds the other end of the standard input is gone, even if it was killed."""
+        loop, stdin = asyncio.get_running_loop(), sys.stdin.fileno()
+
+        def look() -> None:
+            if not os.read(stdin, 4096):
+                loop.remove_reader(stdin)
+                self.should_exit = True
+
+        loop.add_reader(stdin, look)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Take Ctrl-C and SIGTERM as a request to stop, not as a failure to report afterwards."""
@@ -128,7 +139,10 @@ async def serve(options: argparse.Namespace, listener: socket.socket) -> None:
         timeout_graceful_shutdown=1,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    await MockServer(config, greeting(options, listener)).serve([listener])
+    server = MockServer(config, greeting(options, listener))
+    if options.stop_with_stdin:
+        server.stop_with_stdin()
+    await server.serve([listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -180,6 +194,7 @@ def parser() -> argparse.ArgumentParser:
     add("--page-root", type=_directory, default=REPOSITORY, metavar="PATH", help="where index.html is")
     add("--mount", type=_mount, action="append", default=[], metavar="NAME=PATH", help="serve this too; repeatable")
     add("--no-page", action="store_true", help="serve the API alone")
+    add("--stop-with-stdin", action="store_true", help="stop when the standard input, a pipe, is closed")
     add("--access-log", action="store_true", help="print every request")
     return parser
 

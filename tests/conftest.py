@@ -17,7 +17,8 @@ HERE = Path(__file__).parent
 IN_BROWSER = (HERE / "browser", HERE / "faults" / "browser")
 IN_VIRTUAL_TIME = (HERE / "unit", HERE / "faults")
 
-pytest_plugins = ["tests.browser.fixtures"]
+# In this order: the later one may replace a fixture of the earlier.
+pytest_plugins = ["mock_server.testing", "tests.browser.fixtures"]
 
 # A slow machine is no failure.
 hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -50,6 +50,7 @@ class Person:
         self.visible = True
         self.online = True
         self.idle_seconds = 0.0
+        self.returns: list[float] = []
         self._listeners: list[Callable[[], None]] = []
 
     def idle_for(self) -> float:
@@ -70,6 +71,7 @@ class Person:
         """Be there, with a network, and let everybody know."""
         self.visible = self.online = True
         self.idle_seconds = 0.0
+        self.returns.append(seconds_since_start())
         for listener in tuple(self._listeners):
             listener()
 
@@ -119,8 +121,12 @@ class Tab:
             "presence": self.person,
             "heartbeat": HeartbeatPolicy(url=None),
         }
-        self.session = Session(JsonAuthServer("/api/auth"), **{**defaults, **settings})
+        self.session = self.open({**defaults, **settings})
         self.session.subscribe(self.events.append)
+
+    def open(self, settings: dict[str, Any]) -> Session:
+        """Make the session."""
+        return Session(JsonAuthServer("/api/auth"), **settings)
 
     def seen(self, kind: type[Kind]) -> list[Kind]:
         """Return the events of one kind, in order."""
@@ -137,6 +143,7 @@ class World:
         self.lock = MemoryLock()
         self.channel = MemoryChannel()
         self.tabs: list[Tab] = []
+        self._journal_from = 0
 
     @property
     def server(self) -> Any:
@@ -145,15 +152,19 @@ class World:
 
     def tab(self, **settings: Any) -> Tab:
         """Open a tab."""
-        tab = Tab(self, **settings)
+        tab = self.new_tab(settings)
         self.tabs.append(tab)
         return tab
+
+    def new_tab(self, settings: dict[str, Any]) -> Tab:
+        """Make a tab."""
+        return Tab(self, **settings)
 
     async def signed_in_tab(self, **settings: Any) -> Tab:
         """Open a tab and sign ada in; the journal starts afterwards."""
         tab = self.tab(**settings)
         await tab.session.sign_in("ada", "lovelace")
-        self.server.journal.clear()
+        self.start_journal()
         tab.events.clear()
         return tab
 
@@ -163,9 +174,14 @@ class World:
         assert record is not None, "nothing is stored"
         return record
 
+    def start_journal(self) -> None:
+        """Let ``journal`` begin here; nothing is forgotten."""
+        self._journal_from = self.server.journal.last_number
+
     def journal(self, path: str | None = None) -> list[Any]:
-        """Return the journal's entries, of one path if given."""
-        return [entry for entry in self.server.journal.entries if path in (None, entry.path)]
+        """Return the journal's entries since ``start_journal``, of one path if given."""
+        entries = self.server.journal.entries
+        return [entry for entry in entries if entry.number > self._journal_from and path in (None, entry.path)]
 
     def refreshes(self) -> int:
         """Return how many refresh requests reached the server."""

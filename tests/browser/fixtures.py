@@ -12,13 +12,13 @@ A test reads like this::
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import pytest
 
+from mock_server.testing import Server
 from tests.browser.harness.chromium import GONE, Chromium, Page
-from tests.browser.harness.server import Server
-from tests.browser.harness.site import write_site
+from tests.browser.harness.site import HARNESS, write_site
 
 CHROMIUM = pytest.StashKey[Chromium]()
 
@@ -35,20 +35,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(scope="session")
-def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests."""
-    server = Server(write_site(tmp_path_factory.mktemp("site") / "site.zip"))
-    server.start()
-    yield server
-    server.stop()
+def mock_server_options(tmp_path_factory: pytest.TempPathFactory) -> Sequence[str]:
+    """Let the server serve the page, the harness and what harness pages import."""
+    site = write_site(tmp_path_factory.mktemp("site") / "site.zip")
+    return [f"--mount=harness={HARNESS}", f"--mount=site.zip={site}"]
 
 
 @pytest.fixture
-def server(running_server: Server) -> Server:
+def server(mock_server: Server) -> Server:
     """The server, with everything back at the start; it may be stopped and started."""
-    running_server.start()
-    running_server.reset()
-    return running_server
+    return mock_server
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from mock_server.testing import Server
 from tests.browser.harness.chromium import Chromium, Page, run_together
-from tests.browser.harness.server import Server
 
 HOLD = """
     import asyncio, time

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mock_server.testing import Server
 from tests.browser.harness.chromium import Chromium
 from tests.browser.harness.notes_page import NotesPage, stored
-from tests.browser.harness.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 REFRESH = "/api/auth/refresh"

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from mock_server.testing import Server
 from tests.browser.harness.chromium import Page
-from tests.browser.harness.server import Server
 
 SESSION = """
     import asyncio, json

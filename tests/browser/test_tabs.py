@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mock_server.testing import Server
 from tests.browser.harness.chromium import Page, run_together
-from tests.browser.harness.server import Server
 
 SESSION = """
     import asyncio

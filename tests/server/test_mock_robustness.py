@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,8 @@ from mock_server.app import create_app
 from mock_server.auth import Families, InvalidGrantError
 from mock_server.settings import Settings
 
+# Beside the server: what steers it from another process.
+OUTSIDE = {"remote", "testing"}
 ROUTES = [
     "/api/auth/login",
     "/api/auth/refresh",
@@ -166,10 +169,26 @@ def imports(file: Path) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
+def reaches_outside(file: Path) -> bool:
+    """Tell whether a module of the server itself imports what is beside it."""
+    froms = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+    names = {f"{node.module}.{alias.name}" for node in froms for alias in node.names} | {node.module for node in froms}
+    return file.stem not in OUTSIDE and bool(names & {f"mock_server.{name}" for name in OUTSIDE})
+
+
 def test_the_app_needs_nothing_that_a_browser_does_not_have() -> None:
     """Only the command knows uvicorn and signals; nothing knows threads; only the app knows the real clock."""
-    modules = {file.stem: imports(file) for file in Path(mock_server.__file__).parent.glob("*.py")}
+    everything = {file.stem: imports(file) for file in Path(mock_server.__file__).parent.glob("*.py")}
+    modules = {name: used for name, used in everything.items() if name not in OUTSIDE}
     assert {name for name, used in modules.items() if used & {"uvicorn", "signal", "socket"}} == {"__main__"}
     assert {name for name, used in modules.items() if "time" in used} == {"app"}
-    forbidden = {"threading", "concurrent", "anyio", "subprocess", "multiprocessing", "freshfetch"}
+    forbidden = {"threading", "concurrent", "anyio", "subprocess", "multiprocessing", "freshfetch", "pytest", "httpx"}
     assert not [name for name, used in modules.items() if used & forbidden]
+    assert not [file for file in Path(mock_server.__file__).parent.glob("*.py") if reaches_outside(file)]
+
+
+def test_steering_the_server_needs_nothing_that_running_it_does_not() -> None:
+    """The remote is made of the standard library alone; the fixtures need pytest and the remote, and no more."""
+    remote, testing = (imports(Path(mock_server.__file__).with_name(f"{name}.py")) for name in sorted(OUTSIDE))
+    assert remote <= sys.stdlib_module_names
+    assert testing - sys.stdlib_module_names == {"pytest", "mock_server"}

@@ -100,7 +100,7 @@ async def test_a_request_that_proves_nothing_does_not_put_heartbeats_off(world: 
     """Answers of 404 and 500 say nothing of the token: the heartbeat comes all the same."""
     tab = await beating_tab(world)
     await asyncio.sleep(10)
-    world.server.journal.clear()
+    world.start_journal()
     for _ in range(4):
         await tab.session.fetch("/api/nowhere")
         await asyncio.sleep(90)
@@ -112,7 +112,7 @@ async def test_a_heartbeat_that_meets_an_expired_token_refreshes_at_once(world: 
     tab = await beating_tab(world)
     await asyncio.sleep(10)
     await world.expire()
-    world.server.journal.clear()
+    world.start_journal()
     await asyncio.sleep(331)
     assert [entry.path for entry in world.journal()] == [HEARTBEAT, "/api/auth/refresh", HEARTBEAT]
     assert (await tab.session.fetch("/api/data")).ok
@@ -126,7 +126,7 @@ async def test_a_session_revoked_at_the_server_is_noticed_by_the_heartbeat(world
     await asyncio.sleep(400)
     assert tab.session.state is State.SIGN_IN_REQUIRED
     assert len(tab.seen(SessionExpired)) == 1
-    world.server.journal.clear()
+    world.start_journal()
     await asyncio.sleep(HOUR)
     assert world.journal() == []
 
@@ -225,7 +225,7 @@ async def test_an_hour_offline_costs_one_check_on_return(world: World) -> None:
     """Offline for an hour: nobody is signed out, nothing is sent; the network's return sends one check."""
     tab = await beating_tab(world)
     await asyncio.sleep(10)
-    world.server.journal.clear()
+    world.start_journal()
     tab.wire.cut, tab.person.online = True, False
     await asyncio.sleep(HOUR)
     assert tab.seen(HeartbeatFailed) == []
@@ -277,7 +277,7 @@ async def test_signed_out_means_no_beat_and_signing_in_brings_them_back(world: W
     """No heartbeat leaves while nobody is signed in; after a sign-in they come again, in the same loop."""
     tab = await beating_tab(world)
     await tab.session.sign_out()
-    world.server.journal.clear()
+    world.start_journal()
     await asyncio.sleep(HOUR)
     assert world.journal() == []
     await tab.session.sign_in("grace", "hopper")
@@ -293,7 +293,7 @@ async def test_a_closed_session_sends_no_more(world: World) -> None:
     await until(lambda: beats(world))
     await tab.session.close()
     assert tab.person.watchers == 0
-    world.server.journal.clear()
+    world.start_journal()
     await asyncio.sleep(HOUR)
     assert world.journal() == []
 
@@ -302,7 +302,7 @@ async def test_the_sleep_of_the_device_is_noticed_by_the_clock(world: World) -> 
     """The wall clock jumps eight hours ahead while the loop's clock stands: a beat, after a refresh, within a nap."""
     tab = await beating_tab(world)
     await asyncio.sleep(10)
-    world.server.journal.clear()
+    world.start_journal()
     world.clock.offset += 8 * HOUR
     await world.expire()
     await asyncio.sleep(31)
@@ -315,7 +315,7 @@ async def test_a_clock_set_back_does_not_stop_the_heartbeat(world: World) -> Non
     """The wall clock goes back a day: beats come by the loop's clock as before."""
     await beating_tab(world)
     await asyncio.sleep(10)
-    world.server.journal.clear()
+    world.start_journal()
     world.clock.offset -= 86_400
     await asyncio.sleep(HOUR)
     assert len(beats(world)) >= 10

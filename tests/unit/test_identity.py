@@ -260,7 +260,7 @@ async def test_what_expired_is_not_sent_by_another_person(world: World) -> None:
         await tab.session.fetch("/api/notes", method="POST", json={"text": "typed before"})
     assert ending.value.request is not None
     await tab.session.sign_in("grace", "hopper")
-    world.server.journal.clear()
+    world.start_journal()
     with pytest.raises(IdentityChangedError) as refusal:
         await tab.session.resend(ending.value.request)
     assert refusal.value.request is not None

@@ -39,7 +39,7 @@ async def opened(world: World, **settings: Any) -> tuple[Tab, Notebook, Shelf]:
     tab, shelf = await world.signed_in_tab(retry=eager_retry(), **settings), Shelf()
     book = notebook(tab, shelf)
     await until(lambda: book.loaded)
-    world.server.journal.clear()
+    world.start_journal()
     return tab, book, shelf
 
 

@@ -137,7 +137,7 @@ async def test_signing_out_holds_in_this_tab_even_if_the_record_cannot_be_remove
     store.writes = False
     await tab.session.sign_out()
     assert tab.session.state is State.SIGNED_OUT
-    world.server.journal.clear()
+    world.start_journal()
     answer = await tab.session.fetch("/api/data")
     assert answer.status == 401
     assert [entry.user for entry in world.journal()] == [None]

@@ -54,6 +54,11 @@ class Chromium:
         driver.set_script_timeout(SCRIPT_TIMEOUT)
         return driver
 
+    @property
+    def address(self) -> str:
+        """Where its DevTools listen."""
+        return str(self.driver.capabilities["goog:chromeOptions"]["debuggerAddress"])
+
     def open(self, url: str) -> Page:
         """Load the harness of the server at ``url`` in the current window and wait until Python runs."""
         page = Page(self, self.driver.current_window_handle, url)

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+HARNESS = Path(__file__).resolve().parent
 
 # Folder in the repository -> where it is imported from.
 FOLDERS = {
