@@ -8,9 +8,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from mock_server.remote import Server
 from tests.browser.harness.chromium import Chromium, Page
-from tests.browser.harness.server import Server
-from tests.browser.harness.site import write_site
+from tests.browser.harness.site import HARNESS, write_site
+from tests.browser.harness.tab import Tab
 
 LONGEST_LOOK = 60
 """Seconds a page is asked for at a time: Selenium gives up a little later."""
@@ -21,12 +22,19 @@ def running() -> Iterator[tuple[Chromium, Server]]:
     """Give a browser and a server for a while."""
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
-        server = Server(write_site(folder / "site.zip"))
-        cleanup.callback(server.stop)
-        server.start()
+        site = write_site(folder / "site.zip")
+        server = cleanup.enter_context(Server(f"--mount=harness={HARNESS}", f"--mount=site.zip={site}"))
         browser = Chromium(folder)
         cleanup.callback(browser.quit)
         yield browser, server
+
+
+def open_tab(browser: Chromium, url: str) -> Tab:
+    """Open a window that can be frozen and killed, and wait until Python runs in it."""
+    browser.driver.switch_to.new_window("window")
+    tab = Tab(browser, browser.driver.current_window_handle, url)
+    tab.load()
+    return tab
 
 
 def outcome(page: Page, call: str) -> Any:

@@ -1,4 +1,4 @@
-"""Fleet: 10 000 clients wake at once into an outage of five minutes. How hard do they come down on the server after it?
+"""Fleet: 10 000 clients wake at once into an outage of five minutes, and come down on the server after it.
 
 Each client is a real ``Session`` with the library's own policies; only the server, the network and the people are
 modelled. Time is virtual. Everybody uses the page, goes away for half an hour, in which the tokens of about half
@@ -38,7 +38,7 @@ from freshfetch import (
     TransportError,
 )
 from freshfetch.memory import ASGITransport, MemoryChannel, MemoryLock, MemoryTokenStore
-from tests.world import START, Person, VirtualClock
+from tests.world import Person, VirtualClock
 
 LIFETIME = 3600.0
 """Of an access token; everything here is in seconds."""
@@ -91,9 +91,9 @@ class Server:
         self.refreshes: Counter[int] = Counter()
         self.refused: Counter[int] = Counter()
         self.tries: dict[str, Counter[int]] = {"refresh": Counter(), "heartbeat": Counter()}
-        """By client, from the beginning of the outage on."""
-        self.renewed: dict[int, float] = {}
-        """When a client got its first new token after the server's return."""
+        """By client, from the beginning of the outage to the first one that is answered as it should be."""
+        self.answered: dict[str, dict[int, float]] = {"refresh": {}, "heartbeat": {}}
+        """When that was, by client; looked for from the server's return on."""
 
     def grant(self, client: int, lifetime: float) -> str:
         """Return an access token."""
@@ -121,21 +121,27 @@ class Server:
         return self._process(client, request)
 
     def _process(self, client: int, request: Request) -> tuple[int, object]:
-        if request.path == "/api/auth/refresh":
-            if _now() >= RETURN:
-                self.renewed.setdefault(client, _now())
+        kind = _kind(request.path)
+        if kind == "refresh":
+            self._note_answer(kind, client)
             token = self.grant(client, LIFETIME)
             return 200, {"accessToken": token, "refreshToken": f"r{token}", "expiresIn": LIFETIME}
         accepted = self.accepts(request.headers["authorization"].removeprefix("Bearer "))
+        if accepted and kind in self.answered:
+            self._note_answer(kind, client)
         return (200 if accepted else 401), {}
+
+    def _note_answer(self, kind: str, client: int) -> None:
+        if _now() >= RETURN:
+            self.answered[kind].setdefault(client, _now())
 
     def _count(self, client: int, path: str) -> None:
         second = int(_now())
         self.load[second] += 1
-        kind = path.rpartition("/")[2]
+        kind = _kind(path)
         if kind == "refresh":
             self.refreshes[second] += 1
-        if kind in self.tries and _now() >= WAKE and client not in self.renewed:
+        if kind in self.tries and _now() >= WAKE and client not in self.answered[kind]:
             self.tries[kind][client] += 1
 
 
@@ -162,7 +168,8 @@ class Wire(ASGITransport):
     """One client's way to the server."""
 
     def __init__(self, client: int, server: Server, draw: random.Random) -> None:
-        self._client = client
+        super().__init__(_nobody)
+        self._number = client
         self._server = server
         self._random = draw
 
@@ -173,7 +180,7 @@ class Wire(ASGITransport):
     async def send(self, request: Request) -> Response:
         """Send: there and back takes some time."""
         await asyncio.sleep(self._random.uniform(0.02, 0.08))
-        status, content = await self._server.answer(self._client, request)
+        status, content = await self._server.answer(self._number, request)
         body = json.dumps(content).encode()
 
         async def read() -> bytes:
@@ -201,19 +208,17 @@ class Client:
         """Come, use the page, go away, come back."""
         await asyncio.sleep(draw.uniform(0.0, 330.0))
         async with self.session, asyncio.TaskGroup() as tasks:
-            if scenario.gap is not None:
-                using = tasks.create_task(self._use(scenario.gap, draw))
+            using = tasks.create_task(self._use(scenario.gap, draw))
             await self.away.wait()
             self.person.visible = False
             await self.back.wait()
             self.person.come_back()
             await _until(END)
-            if scenario.gap is not None:
-                using.cancel()
+            using.cancel()
 
-    async def _use(self, gap: float, draw: random.Random) -> None:
+    async def _use(self, gap: float | None, draw: random.Random) -> None:
         async with asyncio.TaskGroup() as requests:
-            while True:
+            while gap is not None:
                 await asyncio.sleep(draw.expovariate(1 / gap))
                 if self.person.visible:
                     requests.create_task(self._request())
@@ -243,6 +248,8 @@ class Fleet:
         self.clients: list[Client] = []
         self.expired: set[int] = set()
         """Those whose token does not work when the server returns."""
+        self.waiting: set[int] = set()
+        """Those of them who have asked for a new one; the rest has asked for nothing, and does not know yet."""
 
     async def run(self) -> None:
         """Live through the whole story."""
@@ -257,6 +264,7 @@ class Fleet:
             self._back.set()
             await _until(RETURN)
             self.expired = {client.number for client in self.clients if not self._has_token(client)}
+            self.waiting = self.expired & self.server.tries["refresh"].keys()
 
     async def _client(self, number: int) -> Client:
         store, person = Store(), Person()
@@ -299,9 +307,9 @@ class Fleet:
 
     @property
     def recoveries(self) -> list[float]:
-        """How long after the server's return those with an expired token had a new one; in order."""
-        never = END
-        return sorted(self.server.renewed.get(client, never) - RETURN for client in self.expired)
+        """How long after the server's return those who had asked for a new token in vain had one; in order."""
+        renewed, never = self.server.answered["refresh"], END
+        return sorted(renewed.get(client, never) - RETURN for client in self.waiting)
 
     def most_tries(self, kind: str) -> int:
         """How often the most patient client knocked from the beginning of the outage to its first new token."""
@@ -322,6 +330,10 @@ class Fleet:
         """How long a request waited at most that was made with a valid token, from the outage on."""
         valid = (client for client in self.clients if client.number not in self.expired)
         return max((wait for client in valid for began, wait in client.waits if began >= WAKE), default=0.0)
+
+
+def _kind(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _now() -> float:
@@ -357,8 +369,14 @@ def judge(fleet: Fleet, figures: Figures) -> None:
     """Print what came of a scenario."""
     recoveries, steady = fleet.recoveries, fleet.steady
     share = sum(wait <= WITHIN for wait in recoveries) / len(recoveries)
-    figures.say(f"\n{fleet.scenario.name}: {len(fleet.clients)} clients, {len(recoveries)} with an expired token")
-    figures.say(f"        steady load {steady:.1f} requests a second; wake-up {fleet.server.load[int(WAKE)]} in a second")
+    figures.say(f"\n{fleet.scenario.name}: {len(fleet.clients)} clients")
+    unaware = len(fleet.expired) - len(fleet.waiting)
+    figures.say(
+        f"        {len(fleet.waiting)} wait for a new token, and {unaware} have not used theirs since it expired"
+    )
+    figures.say(
+        f"        steady load {steady:.1f} requests a second; wake-up {fleet.server.load[int(WAKE)]} in a second"
+    )
     figures.at_most("recovery peak, times the steady load", fleet.peak / steady, PEAK)
     figures.say(f"        of it refreshes: {fleet.most_refreshes} a second at most")
     figures.at_most("refresh tries of a client", fleet.most_tries("refresh"), TRIES)

@@ -195,7 +195,7 @@ async def test_a_server_in_trouble_is_looked_for_in_widening_steps(world: World,
 
 
 async def test_a_server_that_says_when_to_come_again_is_not_asked_sooner(world: World) -> None:
-    """Answered 503 with Retry-After: 400 s, longer than the interval: the next beat comes after that, and not at once."""
+    """Answered 503 with a Retry-After longer than the interval: the next beat comes after that, not at once."""
     await beating_tab(world)
     await world.fault(HEARTBEAT, "status", status=503, headers={"Retry-After": "400"}, times=1)
     await asyncio.sleep(500)
