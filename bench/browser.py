@@ -39,7 +39,7 @@ def open_tab(browser: Chromium, url: str) -> Tab:
 
 def outcome(page: Page, call: str) -> Any:
     """Await a call in the page, for longer than Selenium waits for one."""
-    page.run(f"import asyncio; work = asyncio.ensure_future({call})")
-    while not page.run(f"bool((await asyncio.wait([work], timeout={LONGEST_LOOK}))[0])"):
+    page.run(f"import asyncio; under_way = asyncio.ensure_future({call})")
+    while not page.run(f"bool((await asyncio.wait([under_way], timeout={LONGEST_LOOK}))[0])"):
         pass
-    return page.run("work.result()")
+    return page.run("under_way.result()")

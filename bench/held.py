@@ -45,8 +45,15 @@ IN_PAGE = """
     session.subscribe(note)
     await session.sign_in("ada", "lovelace")
     longtasks = []
-    keep = create_proxy(lambda entries, _: longtasks.extend((e.startTime, e.duration) for e in entries.getEntries()))
+    keep = create_proxy(lambda entries, *_: longtasks.extend((e.startTime, e.duration) for e in entries.getEntries()))
     js.PerformanceObserver.new(keep).observe(type="longtask")
+
+    async def stutter():
+        ends = js.performance.now() + 100
+        while js.performance.now() < ends:
+            pass
+        await asyncio.sleep(0.5)  # the observer tells of a task a little after it
+        return bool(longtasks)
 
     async def post(number):
         headers = {"X-Request-Id": str(number)}
@@ -66,7 +73,7 @@ IN_PAGE = """
         held_by, too_late = js.performance.now(), bool(answered)
         statuses = [await each for each in (first, *posts)]
         ended = js.performance.now()
-        await asyncio.sleep(0.5)  # the observer tells of a task a little after it
+        await asyncio.sleep(0.5)
         released = [each for each in longtasks if sum(each) > answered[0] and each[0] < ended]
         long = [[start - answered[0], length] for start, length in released]
         return {"ok": statuses.count(200), "long": long, "seconds": (ended - answered[0]) / 1000, "late": too_late}
@@ -110,6 +117,7 @@ def hold_in_chromium(count: int, figures: Figures) -> None:
     with running() as (browser, server):
         page = browser.open(server.url)
         page.run(IN_PAGE, max_size=count, slow=SLOW)
+        figures.exactly("a long task made on purpose is seen", outcome(page, "stutter()"), 1)
         server.expire()
         server.forget_journal()
         server.fault(path="/api/auth/refresh", kind="delay", delay=SLOW)

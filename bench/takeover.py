@@ -88,6 +88,7 @@ class Pair:
 
     def __init__(self, browser: Chromium, server: Server, second: Tab) -> None:
         self._server = server
+        second.focus()  # the driver has been in a window that is gone
         self.first = open_tab(browser, server.url)
         self.first.run(SESSION)
         self.first.run(SIGNED_IN)
