@@ -15,14 +15,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.browser import outcome, running
+from bench.browser import running
 from bench.figures import Figures, leave
 from tests.browser.harness.chromium import Page
 
 OBJECTS, HEAP_PER_REFRESH = 50, 100.0
 REQUESTS_AT_ONCE = 20
-WARM_UP = 0.03
-"""This part of the whole comes first and is not counted."""
+WARM_UP = 300
+"""Refreshes, and their share of requests, that come first and are not counted: what is made once is made then."""
+AT_A_TIME = 50
+"""Refreshes for which a page is asked at a time, which takes a few seconds."""
 STEPS = 10
 
 SESSION = """
@@ -131,25 +133,32 @@ class Sizes:
         return f"{self.objects.total():8} {self.js_heap:10} {self.wasm_heap:10} {self.listeners:5}"
 
 
+def work(page: Page, refreshes: int, share: int) -> None:
+    """Let the page work; ``share`` requests go with each refresh."""
+    for done in range(0, refreshes, AT_A_TIME):
+        count = min(AT_A_TIME, refreshes - done)
+        page.run(f"await work({count}, {count * share}, {REQUESTS_AT_ONCE})")
+
+
 def soak(figures: Figures, session: str, *, refreshes: int, requests: int) -> tuple[Sizes, Sizes]:
     """Work, and measure; return the sizes after the warm-up and at the end."""
     share = requests // refreshes
-    warm_up = max(20, int(refreshes * WARM_UP))
     with running() as (browser, server):
         page = browser.open(server.url)
         page.run(session)
         page.run(WORK)
-        outcome(page, f"work({warm_up}, {warm_up * share}, {REQUESTS_AT_ONCE})")
+        Sizes.of(page)  # measuring makes a few things too, once
+        work(page, WARM_UP, share)
         first = last = Sizes.of(page)
         figures.say(f"        refreshes  objects    JS heap  wasm heap  listeners\n   {0:12}  {first.row()}")
         for step in range(1, STEPS + 1):
             count = refreshes * step // STEPS - refreshes * (step - 1) // STEPS
             began = time.monotonic()
-            outcome(page, f"work({count}, {count * share}, {REQUESTS_AT_ONCE})")
+            work(page, count, share)
             took = time.monotonic() - began
             last = Sizes.of(page)
             figures.say(f"   {refreshes * step // STEPS:12}  {last.row()}   {took:.0f} s")
-        wanted = (refreshes + warm_up) * share
+        wanted = (refreshes + WARM_UP) * share
         figures.at_least("requests answered well", page.run("ok"), wanted)
     return first, last
 
