@@ -4,13 +4,14 @@ PYTHON ?= python3
 ARGS ?=
 N ?= 1000
 SEED ?=
+NAME ?= fleet
 VENV := .venv
 RUN := $(VENV)/bin/python
 UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check monkey format wheel lock browser clean
+.PHONY: help run test check monkey bench format wheel lock browser clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +32,9 @@ check: $(VENV)/.stamp ## lint, format, types, and every test that needs no brows
 monkey: $(VENV)/.stamp ## N random schedules against the invariants, all cores (N=10000); SEED=7: one of them, in words
 	PYTHONPATH=app $(RUN) -m tests.monkey $(if $(SEED),--seed $(SEED),-n $(N)) $(ARGS)
 
+bench: $(VENV)/.stamp vendor/.stamp browser ## measure one thing against its bound: NAME=fleet, held, soak, tabs, takeover
+	PYTHONPATH=app:. $(RUN) -m bench.$(NAME) $(ARGS)
+
 format: $(VENV)/.stamp ## format the sources, mend what ruff can mend
 	$(RUN) -m ruff check --fix-only
 	$(RUN) -m ruff format
@@ -49,7 +53,7 @@ lock: ## pin anew: requirements.lock from pyproject.toml, package-lock.json from
 
 clean: ## remove everything that make has built
 	rm -rf $(VENV) $(VENV)-lock node_modules vendor vendor.new vendor.old dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find app mock_server tests tools -name __pycache__ -prune -exec rm -rf {} +
+	find app bench mock_server tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 browser: $(VENV)/.stamp
 	@$(RUN) tools/browser.py

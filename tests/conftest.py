@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from tests.world import World
+from tests.world import LOOP_START, World
 
 HERE = Path(__file__).parent
 IN_BROWSER = (HERE / "browser", HERE / "faults" / "browser")
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if any(item.path.is_relative_to(folder) for folder in IN_BROWSER):
             item.add_marker(pytest.mark.browser)
         elif any(item.path.is_relative_to(folder) for folder in IN_VIRTUAL_TIME) and _has_a_loop(item):
-            item.add_marker(pytest.mark.looptime)
+            item.add_marker(pytest.mark.looptime(start=LOOP_START))
 
 
 def _has_a_loop(item: pytest.Item) -> bool:

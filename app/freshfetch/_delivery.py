@@ -26,6 +26,7 @@ from ._retry import CoolDown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._deadlines import Deadlines
     from ._heartbeat import Heartbeat
     from ._identity import Identity
     from ._models import Request, Response
@@ -67,6 +68,7 @@ class Delivery:
         heartbeat: Heartbeat,
         status: Status,
         retry: RetryPolicy,
+        deadlines: Deadlines,
     ) -> None:
         self._rules = rules
         self._auth_server = auth_server
@@ -78,13 +80,14 @@ class Delivery:
         self._refresher = refresher
         self._heartbeat = heartbeat
         self._status = status
+        self._deadlines = deadlines
         self._cool_down = CoolDown(retry)
 
     async def deliver(self, request: Request, deadline: float | None) -> Response:
         """Give the caller an answer or a typed error, before the deadline (the loop's time) if there is one."""
         progress = _Progress()
         try:
-            async with asyncio.timeout_at(deadline):
+            async with self._deadlines.limit_at(deadline):
                 return await self._send(request, progress)
         except TransportError as error:
             raise self._failed(request, _lost(request, error) if progress.sent else error) from None
@@ -139,7 +142,7 @@ class Delivery:
         self._refresher.catch_up()
         limit = self._rules.max_wait if request.timeout is None else None
         try:
-            async with asyncio.timeout(limit):
+            async with self._deadlines.limit(limit):
                 return await self._queue.turn(request.number, again=again)
         except TimeoutError:
             raise self._waited_too_long() from None

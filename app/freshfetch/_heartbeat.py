@@ -1,9 +1,9 @@
 """While the person is there, ask whether the token still works, before they notice that it does not.
 
 Rules for editing: never two at once; never more often than once per interval, unless the server could not
-be reached: then it is looked for in the widening windows of the retry policy; never while nobody is there
-(it would keep alive a session that should end when idle); only an answer that says *expired token* leads
-to a refresh, and that is the session's business, not ours.
+be reached or is in trouble (429, 5xx): then it is looked for in the widening windows of the retry policy, or
+when it says; never while nobody is there (it would keep alive a session that should end when idle); only an
+answer that says *expired token* leads to a refresh, and that is the session's business, not ours.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from ._errors import ConfigurationError, FreshfetchError, TransportError
 from ._events import HeartbeatAnswered, HeartbeatFailed, HeartbeatSent
-from ._retry import LONGEST_NAP, nap_for
+from ._retry import LONGEST_NAP, nap_for, parse_retry_after
 
 if TYPE_CHECKING:
     from ._models import Response
@@ -119,6 +120,7 @@ class Heartbeat:
                 self._wait = 0.0
 
     async def _beat(self, url: str) -> None:
+        was_away = self._elapsed() - self._wait > LONGEST_NAP
         self._status.announce(HeartbeatSent(at=self._clock.now()))
         self._asking = True
         try:
@@ -128,17 +130,30 @@ class Heartbeat:
             self._look_again()
         except FreshfetchError as error:
             self._status.announce(HeartbeatFailed(at=self._clock.now(), error=type(error).__name__))
-            self._restart(self._policy.interval)
+            self._put_off()
         else:
             self._status.announce(HeartbeatAnswered(at=self._clock.now(), status=response.status))
-            self.proved()
+            if response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                self._look_again(self._retry_after(response))
+            else:
+                self._misses = 0
+                self._put_off() if was_away else self.proved()
         finally:
             self._asking = False
 
-    def _look_again(self) -> None:
+    def _put_off(self) -> None:
+        """Ask again an interval later, or two: who came back with many others must not go on in step with them."""
+        self._restart(self._policy.interval * random.uniform(1.0, 2.0))  # noqa: S311 - spreads clients, hides nothing
+
+    def _look_again(self, retry_after: float | None = None) -> None:
         self._misses += 1
-        self._restart(min(self._retry.delay(self._misses), self._policy.interval))
+        wait = self._retry.delay(self._misses, retry_after)
+        self._restart(min(wait, self._policy.interval) if retry_after is None else wait)
         self._woken.set()  # the loop may be napping for longer
+
+    def _retry_after(self, response: Response) -> float | None:
+        fields = response.headers
+        return parse_retry_after(fields.get("retry-after"), fields.get("date"), self._clock.now())
 
     def _is_due(self) -> bool:
         return self._elapsed() >= self._wait and self._ready()

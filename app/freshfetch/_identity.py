@@ -113,6 +113,10 @@ class Identity:
             return SessionExpiredError(self._status.expired)
         return SignedOutError("Nobody is signed in any more; the request was not sent.")
 
+    def close(self) -> None:
+        """Wait for no other tab's word any more."""
+        self._stop_doubting()
+
     def _left(self, *, elsewhere: bool = True) -> None:
         """Tell everybody that nobody is signed in any more, and why."""
         self._stop_doubting()

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from ._deadlines import Deadline, Deadlines
 from ._errors import ConfigurationError, FreshfetchError, QueueDroppedError, QueueFullError
 
 FIRST_WIDTH = 6
@@ -70,15 +71,16 @@ def _number(turn: Turn) -> int:
 class RequestQueue:
     """Hold, release, and let at most so many through at once."""
 
-    def __init__(self, policy: QueuePolicy) -> None:
+    def __init__(self, policy: QueuePolicy, deadlines: Deadlines | None = None) -> None:
         self._policy = policy
+        self._deadlines = Deadlines() if deadlines is None else deadlines
         self._waiting: list[Turn] = []
         self._counted = 0
         self._pending = 0
         self._released: set[Turn] = set()
         self._holding = False
         self._width: float = FIRST_WIDTH
-        self._moving_on: asyncio.TimerHandle | None = None
+        self._moving_on: Deadline | None = None
 
     @property
     def size(self) -> int:
@@ -197,9 +199,9 @@ class RequestQueue:
         """Keep the timer running exactly while requests under way keep others waiting."""
         blocked = bool(self._waiting) and not self._holding
         if blocked and self._moving_on is None:
-            self._moving_on = asyncio.get_running_loop().call_later(PATIENCE, self._move_on)
+            self._moving_on = self._deadlines.call_later(PATIENCE, self._move_on)
         elif not blocked and self._moving_on is not None:
-            self._moving_on.cancel()
+            self._deadlines.cancel(self._moving_on)
             self._moving_on = None
 
     def _move_on(self) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ from ._retry import parse_retry_after
 from ._schedule import Schedule
 
 if TYPE_CHECKING:
+    from ._deadlines import Deadlines
     from ._ports import AuthServer, Ports
     from ._queue import RequestQueue
     from ._records import Records
@@ -84,6 +86,7 @@ class Refresher:
         queue: RequestQueue,
         status: Status,
         policy: RetryPolicy,
+        deadlines: Deadlines,
         settled: Callable[[], object],
     ) -> None:
         self._auth_server = auth_server
@@ -96,6 +99,7 @@ class Refresher:
         self._queue = queue
         self._status = status
         self._policy = policy
+        self._deadlines = deadlines
         self._settled = settled
         self._task: asyncio.Task[SessionRecord] | None = None
         self._failed = ""
@@ -144,7 +148,9 @@ class Refresher:
     async def refresh(self, record: SessionRecord, longest: float) -> None:
         """Renew the tokens though they still work, and wait for the outcome, ``longest`` seconds at most."""
         refreshing = self.start(record, "forced")
-        await asyncio.wait({refreshing}, timeout=longest)
+        with suppress(TimeoutError):
+            async with self._deadlines.limit(longest):
+                await asyncio.wait({refreshing})
         if not refreshing.done():
             message = "The access token could not be renewed in time; it is tried further. Nobody was signed out."
             raise RefreshUnavailableError(message, retry_in=self.retry_in)
@@ -199,7 +205,7 @@ class Refresher:
 
     async def _run(self, record: SessionRecord) -> SessionRecord:
         """Renew the token and open the queue, whatever happens."""
-        patience = asyncio.get_running_loop().call_later(self._policy.patience, self._lose_patience, record)
+        patience = self._deadlines.call_later(self._policy.patience, lambda: self._lose_patience(record))
         try:
             renewed = await self._renew()
         except FreshfetchError as error:
@@ -217,7 +223,7 @@ class Refresher:
             self._queue.release()
             return renewed
         finally:
-            patience.cancel()
+            self._deadlines.cancel(patience)
 
     def _report(self, error: Exception) -> None:
         context = {"message": "A port of a freshfetch session raised", "exception": error}
@@ -307,7 +313,7 @@ class Refresher:
         secrets = (refresh_token, record.access_token)
         request = self._auth_server.refresh_request(refresh_token, self._transport)
         try:
-            async with asyncio.timeout(self._policy.refresh_timeout):
+            async with self._deadlines.limit(self._policy.refresh_timeout):
                 response = await self._transport.send(request)
                 answer = await self._auth_server.read(response, secrets=secrets)
         except (TransportError, TimeoutError):

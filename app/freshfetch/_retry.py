@@ -21,7 +21,7 @@ Draw = Callable[[float, float], float]
 class RetryPolicy:
     """How a refresh that brought no token is tried again. All figures are seconds."""
 
-    windows: tuple[tuple[float, float], ...] = ((0.5, 2.0), (2.0, 8.0), (8.0, 30.0), (30.0, 180.0))
+    windows: tuple[tuple[float, float], ...] = ((0.5, 2.0), (2.0, 8.0), (8.0, 30.0), (60.0, 120.0))
     """The n-th wait is drawn evenly from the n-th window; the last one stays. Wide, so that clients spread."""
     refresh_timeout: float = 10.0
     """How long one attempt may take, headers and body."""

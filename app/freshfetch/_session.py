@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Self
 
+from ._deadlines import Deadlines
 from ._delivery import Delivery, Rules
 from ._errors import (
     AuthServerError,
@@ -103,7 +104,8 @@ class Session:
         self._listeners = Listeners()
         self._status = Status(self._listeners, clock)
         self._records = Records(store, clock, self._status.announce)
-        self._queue = RequestQueue(queue)
+        self._deadlines = Deadlines()
+        self._queue = RequestQueue(queue, self._deadlines)
         self._identity = Identity(
             records=self._records, queue=self._queue, status=self._status, clock=clock, changed=self._wake
         )
@@ -116,6 +118,7 @@ class Session:
             queue=self._queue,
             status=self._status,
             policy=retry,
+            deadlines=self._deadlines,
             settled=self._identity.look,
         )
         self._heartbeat = Heartbeat(
@@ -132,6 +135,7 @@ class Session:
             heartbeat=self._heartbeat,
             status=self._status,
             retry=retry,
+            deadlines=self._deadlines,
         )
         self._beating: asyncio.Task[None] | None = None
         self._unsubscribe: list[Callable[[], None]] = []
@@ -321,6 +325,8 @@ class Session:
         self._queue.fail(_closed_error)
         await self._refresher.close()
         self._queue.fail(_closed_error)
+        self._identity.close()
+        self._deadlines.close()
 
     # -- parts --
 

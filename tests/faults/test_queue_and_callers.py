@@ -479,8 +479,8 @@ async def test_25_a_session_may_be_closed_at_any_moment(world: WatchedWorld, ste
     calls = ask(tab, 20)
     await asyncio.sleep(step * 0.001)
     await tab.session.close()
-    assert nothing_left(tab)
     results = await asyncio.wait_for(outcomes(*calls), 5)
+    assert nothing_left(tab)
     assert all(isinstance(result, (Response, FreshfetchError)) for result in results)
     assert tab.session.state is not State.REFRESHING
 

@@ -68,7 +68,7 @@ async def test_54_hundreds_of_refreshes_and_thousands_of_requests_leave_nothing_
     assert ours_after <= ours
     assert all_kinds_after <= all_kinds + 50
     assert (len(asyncio.all_tasks()), tab.person.watchers) == (tasks, watchers)
-    assert timers() <= 2
+    assert timers() <= 4  # the heartbeat's nap, and the few that limits share
     assert len(tab.session._listeners._listeners) == 1
     assert tab.session.snapshot().queue_size == tab.session.snapshot().queue_pending == 0
     await world.close()

@@ -60,6 +60,8 @@ CALLERS_ERRORS = (
 SHORTEST_RETRY = 0.5
 LONGEST_RETRY_AFTER = 600.0
 LONGEST_COOL_DOWN = 480.0
+FEW_TIMERS = 6
+"""What waits for the next look at the clock, and the few that the limits of a session share."""
 A_MOMENT = 0.05
 PATIENCE = 22.0
 """Seconds after which the locks of a tab that does not come back are passed by: two of them, 11 s each."""
@@ -463,7 +465,7 @@ def i9_bounded(case: Case) -> Iterator[str]:
             if first.refresh_token == second.refresh_token:
                 yield from _too_soon(case, first, second)
     for rest in case.world.at_rest:
-        if len(rest.tasks) > 1 or rest.timers > 2:
+        if len(rest.tasks) > 1 or rest.timers > FEW_TIMERS:
             yield f"tab {rest.tab} at rest runs {rest.tasks} and {rest.timers} timers"
         if rest.left_after_close:
             yield f"tab {rest.tab} left {rest.left_after_close} when it was closed"

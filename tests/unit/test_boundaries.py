@@ -75,8 +75,8 @@ def test_the_memory_adapters_see_ports_and_values_only() -> None:
 
 @pytest.mark.parametrize("path", modules(BROWSER), ids=named)
 def test_the_browser_adapters_see_ports_and_values_only(path: Path) -> None:
-    """Below ``browser`` the same; ``connect`` may see what it puts together, the lock its stand-in in memory."""
-    allowed = SEEN_BY_CONNECT if path.name == "__init__.py" else SEEN_BY_ADAPTERS | {"memory"}
+    """Below ``browser`` the same; ``connect`` may see what it puts together, the lock its limits and its stand-in."""
+    allowed = SEEN_BY_CONNECT if path.name == "__init__.py" else SEEN_BY_ADAPTERS | {"memory", "_deadlines"}
     assert {name for dots, name in imports(path) if dots == 2} <= allowed
 
 

@@ -216,3 +216,48 @@ def test_a_heartbeat_policy_out_of_range_is_refused(settings: dict[str, Any]) ->
     """HeartbeatPolicy says at once what cannot be."""
     with pytest.raises(ConfigurationError):
         HeartbeatPolicy(**settings)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_server_in_trouble_is_looked_for_in_widening_steps(world: World, status: int) -> None:
+    """Answered 5xx or 429: asked again after seconds, then tens of them, then a minute or two, until all is well."""
+    tab = await beating_tab(world)
+    await world.fault(HEARTBEAT, "status", status=status)
+    await asyncio.sleep(1200)
+    gaps = [later - earlier for earlier, later in pairwise(beats(world))]
+    for gap, (low, high) in zip(gaps, ((0.5, 2), (2, 8), (8, 30), *[(60, 120)] * 20), strict=False):
+        assert low <= gap <= high + 0.1
+    assert len(gaps) >= 3 + 1000 / 120
+    world.heal()
+    await asyncio.sleep(120)
+    world.server.journal.clear()
+    await asyncio.sleep(300)
+    assert len(beats(world)) <= 1
+    assert tab.session.state is State.SIGNED_IN
+
+
+async def test_a_server_that_says_when_to_come_again_is_not_asked_sooner(world: World) -> None:
+    """Answered 503 with a Retry-After longer than the interval: the next beat comes after that, not at once."""
+    await beating_tab(world)
+    await world.fault(HEARTBEAT, "status", status=503, headers={"Retry-After": "400"}, times=1)
+    await asyncio.sleep(500)
+    first, second = beats(world)
+    assert 400.5 <= second - first <= 402.1
+
+
+async def test_those_who_came_back_together_do_not_go_on_in_step(world: World) -> None:
+    """Twenty tabs come back at the same moment: one beat each at once, the next ones spread over an interval."""
+    tabs = [await world.signed_in_tab(heartbeat=HeartbeatPolicy()) for _ in range(20)]
+    for tab in tabs:
+        await tab.session.__aenter__()
+        tab.person.visible = False
+    await asyncio.sleep(HOUR / 4)
+    world.server.journal.clear()
+    for tab in tabs:
+        tab.person.come_back()
+    await asyncio.sleep(299)
+    assert len(beats(world)) == 20
+    await asyncio.sleep(302)
+    nexts = beats(world)[20:]
+    assert len(nexts) == 20
+    assert nexts[-1] - nexts[0] > 100

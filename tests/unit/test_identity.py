@@ -26,7 +26,7 @@ from freshfetch import (
     TransportError,
 )
 from freshfetch.memory import MemoryTokenStore
-from tests.world import START, Tab, World, eager_retry, outcomes, until
+from tests.world import START, Tab, World, eager_retry, outcomes, seconds_since_start, until
 
 
 async def two_tabs(world: World, **settings: Any) -> tuple[Tab, Tab]:
@@ -392,7 +392,7 @@ async def test_a_tab_that_was_frozen_before_it_sent_gives_the_lock_back_first(wo
     tab = await world.signed_in_tab(retry=eager_retry())
     await asyncio.sleep(1801)
     store.asleep = 12.0
-    began = asyncio.get_running_loop().time()
+    began = seconds_since_start()
     assert (await tab.session.fetch("/api/data")).ok
     [entry] = world.journal("/api/auth/refresh")
     assert entry.at - START - began == pytest.approx(13.0, abs=0.1)

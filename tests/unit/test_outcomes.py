@@ -87,8 +87,19 @@ async def test_the_waits_between_attempts_widen_and_stay_within_their_windows() 
     policy = RetryPolicy()
     lows = [policy.delay(failures, draw=min) for failures in range(1, 7)]
     highs = [policy.delay(failures, draw=max) for failures in range(1, 7)]
-    assert lows == [0.5, 2.0, 8.0, 30.0, 30.0, 30.0]
-    assert highs == [2.0, 8.0, 30.0, 180.0, 180.0, 180.0]
+    assert lows == [0.5, 2.0, 8.0, 60.0, 60.0, 60.0]
+    assert highs == [2.0, 8.0, 30.0, 120.0, 120.0, 120.0]
+
+
+def test_an_outage_of_five_minutes_costs_few_tries_and_its_end_is_found_within_two() -> None:
+    """However the waits fall: at most ten tries, the last of which succeeds, and none more than 120 s after the end."""
+    policy = RetryPolicy()
+    tries, waited = 1, 0.0
+    while waited <= 300:
+        waited += policy.delay(tries, draw=min)
+        tries += 1
+    assert tries <= 10
+    assert max(policy.delay(failures, draw=max) for failures in range(1, 20)) <= 120
 
 
 async def test_the_servers_words_are_shown_without_what_they_were_sent() -> None:

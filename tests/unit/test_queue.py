@@ -23,6 +23,7 @@ from freshfetch import (
     RequestTimeoutError,
     SignedOutError,
 )
+from freshfetch._deadlines import Deadlines
 from freshfetch._queue import FIRST_WIDTH, PATIENCE, RequestQueue, Turn
 from tests.world import Tab, World, outcomes, roomy_queue, until
 
@@ -246,14 +247,14 @@ async def test_a_new_request_asked_for_while_the_queue_fails_is_not_lost() -> No
 
 async def test_failing_the_queue_leaves_no_timer_behind() -> None:
     """After fail() the timer that keeps those who wait moving is gone with them."""
-    queue = RequestQueue(QueuePolicy())
+    deadlines = Deadlines()
+    queue = RequestQueue(QueuePolicy(), deadlines)
     turns = [await queue.turn(number) for number in range(FIRST_WIDTH)]
     waiting = await ask(queue, 99)
-    timers = [value for value in vars(queue).values() if isinstance(value, asyncio.TimerHandle)]
-    assert len(timers) == 1
+    assert len(deadlines) == 1
     queue.fail(lambda: SignedOutError("over"))
     assert isinstance((await outcomes(waiting))[0], SignedOutError)
-    assert all(timer.cancelled() for timer in timers)
+    assert len(deadlines) == 0
     for turn in turns:
         queue.end(turn, proved=False)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import js
 from pyodide.ffi import JsException, create_proxy, to_js
 
+from .._deadlines import Deadlines
 from .._errors import TransportError
 from ..memory import MemoryLock
 
@@ -19,6 +20,7 @@ class WebLock:
 
     def __init__(self) -> None:
         self._fallback = MemoryLock()
+        self._deadlines = Deadlines()
 
     def hold(self, name: str, timeout: float) -> AbstractAsyncContextManager[None]:
         """Hold the lock; after ``timeout`` seconds go on under a second one."""
@@ -27,7 +29,7 @@ class WebLock:
     @asynccontextmanager
     async def _hold(self, name: str, timeout: float) -> AsyncIterator[None]:
         try:
-            release = await _enter(name, timeout)
+            release = await _enter(name, timeout, self._deadlines)
         except (JsException, AttributeError):  # blocked site data, a sandboxed frame, plain http
             async with self._fallback.hold(name, timeout):
                 yield
@@ -40,11 +42,11 @@ class WebLock:
             release()
 
 
-async def _enter(name: str, timeout: float) -> Callable[[], None] | None:
+async def _enter(name: str, timeout: float, deadlines: Deadlines) -> Callable[[], None] | None:
     """Take the first lock, once nobody who passed by is inside any more; or pass by, under the second."""
-    release = await _acquire(name, timeout)
+    release = await _acquire(name, timeout, deadlines)
     try:
-        second = await _acquire(f"{name} second", timeout)
+        second = await _acquire(f"{name} second", timeout, deadlines)
     except BaseException:
         if release is not None:
             release()
@@ -54,7 +56,7 @@ async def _enter(name: str, timeout: float) -> Callable[[], None] | None:
     return release or second
 
 
-async def _acquire(name: str, timeout: float) -> Callable[[], None] | None:
+async def _acquire(name: str, timeout: float, deadlines: Deadlines) -> Callable[[], None] | None:
     """Ask for the lock; return the way to release it, or None when it was not had in time."""
     held = js.Promise.withResolvers()
     granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -82,7 +84,9 @@ async def _acquire(name: str, timeout: float) -> Callable[[], None] | None:
 
     request.add_done_callback(finish)
     try:
-        await asyncio.wait({granted, request}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(TimeoutError):
+            async with deadlines.limit(timeout):
+                await asyncio.wait({granted, request}, return_when=asyncio.FIRST_COMPLETED)
     except BaseException:
         _withdraw(granted, gone, held)
         raise
