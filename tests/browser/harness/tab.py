@@ -150,7 +150,8 @@ class Tab(Page):
         """,
             self.path,
         )
-        loaded = self.wire.wait_for("Page.frameNavigated", lambda event: "parentId" in event["frame"])["frame"]["id"]
+        there = f"{self.url}{self.path}"
+        loaded = self.wire.wait_for("Page.frameNavigated", lambda event: event["frame"]["url"] == there)["frame"]["id"]
         self.wire.wait_for("Page.frameStoppedLoading", lambda event: event["frameId"] == loaded)
         self.wire.context = self._contexts[loaded]
         self.booted()
