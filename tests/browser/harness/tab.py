@@ -127,6 +127,7 @@ class Tab(Page):
     def go(self, path: str) -> None:
         """Go to an address of the server as a link would, and wait until it is there."""
         self.wire.call("Page.navigate", url=f"{self.url}{path}")
+        self.wire.arrived(f"{self.url}{path}")
         self.wire.wait_for("Page.loadEventFired")
 
     def booted(self) -> None:

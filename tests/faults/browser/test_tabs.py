@@ -232,7 +232,7 @@ def test_31_what_is_in_flight_is_not_replayed_under_another_name(tabs: Tabs, ser
 
 NOTE_RETURNS = """
     addEventListener("pageshow", (event) => {
-        window.tellTest(JSON.stringify({kind: "shown", persisted: event.persisted}));
+        window.tellTest(JSON.stringify({kind: `shown ${location.pathname}`, persisted: event.persisted}));
     });
 """
 
@@ -260,11 +260,11 @@ def test_32_a_page_from_the_back_forward_cache_sees_what_happened_meanwhile(tabs
 
 def sleep_through(tab: Tab, meanwhile: Callable[[], object]) -> None:
     """Leave the page, let something happen, and come back to it as it was."""
-    times = len(tab.testimony.of("shown"))
+    times = len(tab.testimony.of(f"shown {tab.path}"))
     tab.script("setTimeout((away) => { location = away; }, 0, arguments[0])", PLAIN)
-    tab.wire.wait_for("Page.frameNavigated", lambda event: event["frame"]["url"].endswith(PLAIN))
+    tab.wire.arrived(f"{tab.url}{PLAIN}")
     meanwhile()
     tab.script("setTimeout(() => history.back(), 0)")
-    tab.wire.wait_for("Page.frameNavigated", lambda event: event["frame"]["url"].endswith("/harness/"))
-    tab.wait_until(lambda seen: len(seen.of("shown")) > times)
-    assert tab.testimony.of("shown")[-1]["persisted"], tab.testimony.refusals
+    tab.wire.arrived(f"{tab.url}{tab.path}")
+    tab.wait_until(lambda seen: len(seen.of(f"shown {tab.path}")) > times)
+    assert tab.testimony.of(f"shown {tab.path}")[-1]["persisted"], tab.testimony.refusals
