@@ -2,13 +2,15 @@
 
 PYTHON ?= python3
 ARGS ?=
+N ?= 1000
+SEED ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
 UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format wheel lock browser clean
+.PHONY: help run test check monkey format wheel lock browser clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +27,9 @@ check: $(VENV)/.stamp ## lint, format, types, and every test that needs no brows
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
 	$(RUN) -m pytest -m "not browser" $(ARGS)
+
+monkey: $(VENV)/.stamp ## N random schedules against the invariants, all cores (N=10000); SEED=7: one of them, in words
+	PYTHONPATH=app $(RUN) -m tests.monkey $(if $(SEED),--seed $(SEED),-n $(N)) $(ARGS)
 
 format: $(VENV)/.stamp ## format the sources, mend what ruff can mend
 	$(RUN) -m ruff check --fix-only

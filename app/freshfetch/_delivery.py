@@ -164,7 +164,8 @@ class Delivery:
         current = self._records.load()
         if current is not None and current.access_token == record.access_token:
             now = asyncio.get_running_loop().time()
-            if not record.renewable or self._cool_down.forbids_refresh(record.access_token, now):
+            cooling = not self._refresher.active and self._cool_down.forbids_refresh(record.access_token, now)
+            if not record.renewable or cooling:
                 return False
             self._refresher.start(record, "refused")
         if request.replay is False:

@@ -23,6 +23,7 @@ HINT_DELAY = 2.0
 """Seconds by which another tab's word may come after the change it speaks of."""
 WORD_DELAY = 0.25
 """Seconds for that word to come before a session that ended elsewhere is announced as signed out."""
+NEVER = float("-inf")
 
 
 class Identity:
@@ -42,7 +43,7 @@ class Identity:
         self._status = status
         self._clock = clock
         self._changed = changed
-        self._left_at = 0.0
+        self._left_at = NEVER
         self.owner: Owner | None = None
         """Whose requests carry the stored tokens; None when nobody is signed in."""
         self._last: Owner | None = None
@@ -65,8 +66,7 @@ class Identity:
         if self.owner == before:
             if self._in_doubt is not None and not elsewhere:
                 self._left(elsewhere=False)  # it was our own doing, seen before the commit had returned
-            return record
-        if record is not None:
+        elif record is not None:
             self._entered(record, elsewhere=elsewhere)
             self._changed()
         elif elsewhere and self._status.expired is None and (loop := _running_loop()) is not None:
@@ -74,6 +74,8 @@ class Identity:
             self._in_doubt = loop.call_later(WORD_DELAY, self._left)
         else:
             self._left(elsewhere=elsewhere)
+        if not elsewhere:
+            self._left_at = NEVER  # what was done here needs no other tab's word
         return record
 
     def hear(self, hint: Hint) -> None:

@@ -146,19 +146,15 @@ class SessionRecord:
             refused=None,
         )
 
-    def postponed(self, *, until: float, unanswered: bool, generation: int) -> SessionRecord:
-        """Return the record after a refresh that brought nothing, with the store's own generation.
-
-        The tokens are the same, so the generation does not go up: an answer that is still under way to
-        another tab must find its commit open.
-        """
+    def postponed(self, *, until: float, unanswered: bool) -> SessionRecord:
+        """Return the record after a refresh that brought nothing."""
         unanswered = self.unanswered or unanswered
         failures = min(self.failures + 1, MOST_FAILURES)
-        return replace(self, generation=generation, not_before=until, failures=failures, unanswered=unanswered)
+        return replace(self, not_before=until, failures=failures, unanswered=unanswered)
 
-    def presented(self, *, generation: int) -> SessionRecord:
+    def presented(self) -> SessionRecord:
         """Return the record while its refresh token is on its way: whoever sends it may not live to hear the answer."""
-        return replace(self, generation=generation, unanswered=True)
+        return replace(self, unanswered=True)
 
     def without_refresh_token(self, *, refused: str, generation: int) -> SessionRecord:
         """Return the record after the refresh token was refused while the access token still works."""

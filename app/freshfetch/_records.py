@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ._errors import StorageError
@@ -34,6 +34,7 @@ class Records:
         self._announce = announce
         self._known: SessionRecord | None = None
         self._unsaved: _Unsaved | None = None
+        self._farewell = False
         self._problem = ""
         self._timed: tuple[str, float] = ("", 0.0)
 
@@ -46,6 +47,8 @@ class Records:
         """Return the record, None when nobody is signed in. Never raises."""
         stored = self._load_stored()
         unsaved = self._unsaved
+        if stored is None and self._farewell:
+            return None
         if unsaved is None or (stored is not None and stored.generation > unsaved.base):
             return stored
         return unsaved.record
@@ -60,7 +63,13 @@ class Records:
             generation = 0 if stored is None else stored.generation
         if self._unsaved is not None and generation > self._unsaved.base:
             self._unsaved = None
-        return generation
+        return generation if self._unsaved is None else await self._save(self._unsaved.record, generation)
+
+    async def _save(self, remembered: SessionRecord | None, generation: int) -> int:
+        """Store what was refused, as a change of its own, before anything else is; return the generation then."""
+        record = None if remembered is None else replace(remembered, generation=generation + 1)
+        written = await self.commit(record, expected=generation)
+        return generation + 1 if written and self._unsaved is None else generation
 
     async def commit(self, record: SessionRecord | None, *, expected: int) -> bool:
         """Write the record if nothing was committed since ``expected`` was read.
@@ -69,6 +78,7 @@ class Records:
         a session that was ended stays ended.
         """
         try:
+            self._farewell = False
             written = await self._store.commit(record, expected=expected)
         except StorageError as error:
             self._tell(error)
@@ -82,9 +92,26 @@ class Records:
                 self.seconds_left(record)  # the monotonic clock counts from now on, whatever becomes of the other
         return written
 
+    async def note(self, record: SessionRecord, *, expected: int) -> int | None:
+        """Write down what does not change the tokens; return the store's generation then, None if it had moved on.
+
+        The generation stays, so that an answer still under way to another tab finds its commit open; but tokens that
+        the store has not got yet are a change to it, whatever they are here.
+        """
+        stored = self._load_stored()
+        generation = expected if stored is not None and stored.access_token == record.access_token else expected + 1
+        if not await self.commit(replace(record, generation=generation), expected=expected):
+            return None
+        return generation if self._unsaved is None else expected
+
     def forget(self) -> None:
-        """Drop what is only remembered: the session was ended in another tab."""
-        self._known = self._unsaved = None
+        """Do not go by memory where the store has nothing: another tab says that the session was ended.
+
+        While the store has a record its word counts as before: a hint may be false, and what is remembered
+        may be tokens that exist nowhere else, or an end that the store has yet to hear of.
+        """
+        self._known = None
+        self._farewell = True
 
     def seconds_left(self, record: SessionRecord) -> float | None:
         """Return how long the access token still lives, by the more cautious of two clocks; None if unknown.

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     from ._records import Records
     from ._retry import RetryPolicy
     from ._status import Status
+
+
+TO_SETTLE = 1.0
+"""Seconds for storing what came of a request, on top of those it may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,7 @@ class Refresher:
     def wake(self, *, online: bool = False) -> None:
         """Look again at once: the store has changed, or the network is back."""
         if online and not self._status.reachable:
-            self._schedule.come_back()
+            self._schedule.come_back(self._records.load())
         if self._task is not None and self._phase is not _Phase.SETTLING and self._changed():
             self._abandon(self._task)
 
@@ -184,8 +188,9 @@ class Refresher:
         if self._task is not None:
             task, self._task = self._task, None
             if self._phase is not _Phase.WAITING:
-                # The server may be rotating: to throw its answer away would be the session's end.
-                await asyncio.wait({task}, timeout=self._policy.refresh_timeout)
+                # The server may be rotating: to throw its answer away would be the session's end. Whatever comes, or
+                # that nothing does, has to be written down as well.
+                await asyncio.wait({task}, timeout=self._policy.refresh_timeout + TO_SETTLE)
             task.cancel()
             await asyncio.wait({task})
             self._status.note(refreshing=False)
@@ -242,21 +247,22 @@ class Refresher:
     async def _attempt(self) -> SessionRecord | _Wait:
         """Make one attempt under the lock."""
         try:
-            async with self._lock.hold(self._name, self._policy.refresh_timeout + 1.0):
+            async with self._lock.hold(self._name, self._policy.refresh_timeout + TO_SETTLE):
+                entered_at = asyncio.get_running_loop().time()
                 generation = await self._records.make_current()
                 record = self._records.load()
                 if record is None:
                     raise SignedOutError("The session was ended while its token was being renewed.")
                 if record.access_token != self._failed:
                     return self._adopt(record)
-                if (wait := self._schedule.forbids_for(record)) > 0:
+                if record.refresh_token is not None and (wait := self._schedule.forbids_for(record)) > 0:
                     return _Wait(wait)
-                return await self._redeem(record, generation)
+                return await self._redeem(record, generation, entered_at)
         except TransportError:  # the lock was not to be had in time
             return _Wait(self._policy.delay(1))
 
-    async def _redeem(self, record: SessionRecord, generation: int) -> SessionRecord | _Wait:
-        """Present the refresh token and settle what comes back."""
+    async def _redeem(self, record: SessionRecord, generation: int, entered_at: float) -> SessionRecord | _Wait:
+        """Present the refresh token and settle what comes back. ``entered_at`` is when the lock was had."""
         if self._rejected is not None and self._rejected[0] == record.refresh_token:
             raise self._rejected[1]
         if record.refresh_token is None:
@@ -266,11 +272,15 @@ class Refresher:
         self._phase = _Phase.ASKING
         try:
             # A tab that dies from here on leaves word of it, and one that was passed by while it froze sends nothing.
-            if not await self._records.commit(record.presented(generation=generation), expected=generation):
+            noted = await self._records.note(record.presented(), expected=generation)
+            if noted is None:
                 return await self._superseded()
+            if asyncio.get_running_loop().time() - entered_at > self._policy.refresh_timeout:
+                self._failed_with(None)
+                return _Wait(self._policy.delay(1))
             answer = await self._ask(record, record.refresh_token)
             self._phase = _Phase.SETTLING
-            return await self._settle(record, answer, generation, sent_at)
+            return await self._settle(record, answer, noted, sent_at)
         except asyncio.CancelledError:
             if self._phase is _Phase.ASKING:
                 self._failed_with(None)
@@ -287,7 +297,7 @@ class Refresher:
         if answer.kind == "terminal":
             return await self._end_session(record, answer, generation)
         if answer.kind == "misconfigured":
-            await self._records.commit(replace(record, generation=generation), expected=generation)
+            await self._records.note(record, expected=generation)
             raise self._misconfigured(record, answer)
         return await self._postpone(record, answer, generation)
 
@@ -355,8 +365,8 @@ class Refresher:
         retry_after = parse_retry_after(refusal.retry_after, refusal.date, now)
         wait = self._policy.delay(record.failures + 1, retry_after)
         unanswered = refusal.kind == "ambiguous"
-        later = record.postponed(until=now + wait, unanswered=unanswered, generation=generation)
-        await self._records.commit(later, expected=generation)
+        later = record.postponed(until=now + wait, unanswered=unanswered)
+        await self._records.note(later, expected=generation)
         self._failed_with(refusal.status or None, retry_in=wait)
         return _Wait(wait)
 

@@ -25,6 +25,7 @@ class Schedule:
         self._due = 0.0
         self._came_back = asyncio.Event()
         self._waited_for = 0.0
+        self._void = 0.0
 
     @property
     def next_in(self) -> float:
@@ -34,14 +35,17 @@ class Schedule:
     def forbids_for(self, record: SessionRecord) -> float:
         """Return how many seconds no attempt is allowed on this record; 0 or less when one is."""
         if self._came_back.is_set():
-            return 0.0  # the network is back: what was planned for its absence no longer holds
+            if record.not_before == self._void:
+                return 0.0  # the network is back: what was planned for its absence no longer holds
+            self._came_back.clear()  # another tab has tried since, and planned anew
         if record.not_before == self._waited_for:
             return 0.0  # it has been waited for, whatever the wall clock was set to meanwhile
         longest = self._policy.longest_retry_after + self._policy.windows[-1][1]
         return min(record.not_before - self._clock.now(), longest)  # a clock that was set back must not add hours
 
-    def come_back(self) -> None:
-        """Note that the network, which was the trouble, is back."""
+    def come_back(self, record: SessionRecord | None) -> None:
+        """Note that the network, which was the trouble, is back, and the plan that is void by that."""
+        self._void = 0.0 if record is None else record.not_before
         self._came_back.set()
 
     def attempting(self) -> None:

@@ -67,21 +67,30 @@ class MemoryLock:
 
     @asynccontextmanager
     async def _hold(self, name: str, timeout: float) -> AsyncIterator[None]:
-        lock = await self._acquire(name, timeout) or await self._acquire(f"{name} second", timeout)
-        if lock is None:
+        lock = await self._acquire(name, timeout)
+        second = await self._acquire(f"{name} second", timeout, held=lock)
+        if lock is not None and second is not None:
+            second.release()  # only to see that nobody who passed by is inside
+        holding = lock or second
+        if holding is None:
             raise TransportError(f"The lock {name!r} was not to be had.")
         try:
             yield
         finally:
-            lock.release()
+            holding.release()
 
-    async def _acquire(self, name: str, timeout: float) -> asyncio.Lock | None:
+    async def _acquire(self, name: str, timeout: float, held: asyncio.Lock | None = None) -> asyncio.Lock | None:
+        """Acquire a lock in time; if that is broken off, release the one that is ``held``."""
         lock = self._locks.setdefault(name, asyncio.Lock())
         try:
             async with asyncio.timeout(timeout):
                 await lock.acquire()
         except TimeoutError:
             return None
+        except BaseException:
+            if held is not None:
+                held.release()
+            raise
         return lock
 
 

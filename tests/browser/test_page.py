@@ -270,7 +270,7 @@ def test_without_vendor_it_says_what_to_do(browser: Chromium, tmp_path: Path) ->
     shutil.copytree(ROOT / "app", bare / "app")
     for name in ("index.html", "pyscript.toml"):
         shutil.copy(ROOT / name, bare / name)
-    with Server("--mount", f"bare={bare}") as server:
+    with Server(f"--mount=bare={bare}") as server:
         page = NotesPage(browser, f"{server.url}/bare/")
         page.driver.get(page.url)
         page.until(lambda: page.find("#nothing-installed").is_displayed(), "the sentence")

@@ -81,6 +81,32 @@ async def check_the_second_lock_has_one_holder_too(make: Maker) -> None:
     assert refused
 
 
+async def check_nobody_enters_while_one_that_passed_by_is_inside(make: Maker) -> None:
+    """The lost holder comes back and frees the first lock: whoever has it next waits for the one that passed by."""
+    inside: list[str] = []
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def pass_by() -> None:
+        async with make().hold("one", HASTY):
+            inside.append("passed by")
+            entered.set()
+            await leave.wait()
+            inside.append("left")
+
+    async def come_next() -> None:
+        async with make().hold("one", PATIENT):
+            inside.append("next")
+
+    async with make().hold("one", PATIENT):
+        passing = asyncio.create_task(pass_by())
+        await entered.wait()
+        following = asyncio.create_task(come_next())
+    await asyncio.sleep(0.05)
+    leave.set()
+    await asyncio.gather(passing, following)
+    assert inside == ["passed by", "left", "next"]
+
+
 CHECKS = (
     check_one_holder_at_a_time,
     check_names_are_apart,
@@ -88,4 +114,5 @@ CHECKS = (
     check_a_cancelled_waiter_leaves_the_line,
     check_a_holder_that_does_not_come_back_is_passed_by,
     check_the_second_lock_has_one_holder_too,
+    check_nobody_enters_while_one_that_passed_by_is_inside,
 )

@@ -72,7 +72,7 @@ async def check_a_record_can_be_rewritten_at_its_own_generation(make: Maker) -> 
     store = make()
     record = a_record(await store.make_current() + 1)
     assert await store.commit(record, expected=record.generation - 1)
-    noted = record.postponed(until=1_800_000_100.0, unanswered=True, generation=record.generation)
+    noted = record.postponed(until=1_800_000_100.0, unanswered=True)
     assert await store.commit(noted, expected=record.generation)
     assert store.load() == noted
     assert await store.make_current() == record.generation

@@ -12,6 +12,7 @@ import pytest
 from freshfetch import (
     HeartbeatAnswered,
     HeartbeatPolicy,
+    HeartbeatSent,
     Request,
     SessionExpired,
     State,
@@ -109,6 +110,21 @@ async def test_42_nobody_asks_anything_of_a_network_that_is_known_to_be_gone(wor
     assert tab.session.state is State.SIGNED_IN
 
 
+async def test_42_a_network_that_comes_and_goes_is_not_asked_at_each_return(world: WatchedWorld) -> None:
+    """Two returns a second for a minute, none of them with a network: a check in five seconds at most."""
+    tab = await beating_tab(world)
+    tab.wire.cut = True
+    await outcomes(tab.session.fetch("/api/data"))
+    tab.wire.sent.clear()
+    for _ in range(120):
+        tab.person.come_back()
+        await asyncio.sleep(0.5)
+    asked = [request.path for request in tab.wire.sent]
+    assert set(asked) == {HEARTBEAT}
+    assert len(asked) <= 60 / 5 + 3
+    assert tab.session.subject == "ada"
+
+
 # -- 43, 44: heartbeats --
 
 
@@ -203,8 +219,10 @@ async def test_44_a_session_revoked_at_the_server_is_noticed_by_the_heartbeat(wo
     assert world.store.load() is None
     assert world.refreshes() == 1
     world.start_journal()
+    tab.events.clear()
     await asyncio.sleep(HOUR)
     assert world.journal() == []
+    assert tab.seen(HeartbeatSent) == []
 
 
 # -- 45: a fleet --
@@ -237,7 +255,7 @@ def busiest(entries: list[Any]) -> float:
 
 
 async def test_45_a_fleet_that_wakes_in_an_outage_comes_back_without_a_stampede() -> None:
-    """A hundred and fifty with dead tokens wake at once into five minutes of 503: ten tries each, a flat return."""
+    """Many with dead tokens wake at once into five minutes of 503: ten tries each at most, and a flat return."""
     random.seed(45)
     world = await a_fleet()
     clients = world.tabs

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import pytest
 
 from freshfetch import (
+    AuthServerError,
     Event,
     FreshfetchError,
     HeartbeatPolicy,
@@ -17,6 +19,7 @@ from freshfetch import (
     QueueDroppedError,
     QueueFullError,
     QueuePolicy,
+    RefreshFailed,
     RefreshStarted,
     RefreshSucceeded,
     RefreshUnavailableError,
@@ -26,9 +29,11 @@ from freshfetch import (
     RequestTimeoutError,
     Response,
     SessionClosedError,
+    SessionExpired,
     SessionExpiredError,
     State,
 )
+from freshfetch.memory import MemoryLock
 from tests.faults.watched import REFRESH, WatchedTab, WatchedWorld, timers_left
 from tests.world import eager_retry, outcomes, roomy_queue, seconds_since_start, until
 
@@ -97,15 +102,17 @@ async def test_20_with_the_policy_wait_everybody_waits(world: WatchedWorld) -> N
 
 
 async def test_21_a_caller_that_is_cancelled_while_queued_is_never_sent(world: WatchedWorld) -> None:
-    """Cancelled while held: no request, no place taken, the others go on in order."""
-    tab = await held_tab(world, queue=roomy_queue(concurrency=1))
-    calls = ask(tab, 6)
+    """Cancelled while held: no request, its place is free for another, the others go on in order."""
+    tab = await held_tab(world, queue=QueuePolicy(max_size=5, concurrency=1))
+    calls = ask(tab, 6)  # one that starts the refresh, and five in the queue
     await until(lambda: tab.session.snapshot().queue_size == 6)
     calls[2].cancel()
     calls[5].cancel()
-    results = await outcomes(*calls)
+    await asyncio.sleep(0)
+    late = [asyncio.create_task(tab.session.fetch(f"/api/data/late{n}")) for n in range(2)]
+    results = await outcomes(*calls, *late)
     assert [type(result).__name__ for result in results].count("CancelledError") == 2
-    assert sent(world) == [f"/api/data/{n}" for n in (0, 1, 3, 4)]
+    assert sent(world) == [f"/api/data/{n}" for n in (0, 1, 3, 4, "late0", "late1")]
 
 
 async def test_21_a_caller_that_is_cancelled_while_replayed_harms_nobody(world: WatchedWorld) -> None:
@@ -270,6 +277,21 @@ async def test_23_a_passing_failure_makes_each_wait_until_its_own_deadline(world
     assert tab.session.subject == "ada"
 
 
+async def test_23_a_failure_of_the_set_up_is_told_to_all_who_waited(world: WatchedWorld) -> None:
+    """Token dead and the client rejected: each gets an error of its own that says so, in order; nothing is sent."""
+    tab = await world.signed_in_tab()
+    await asyncio.sleep(1801)
+    await world.fault(REFRESH, "status", status=401, body={"error": "invalid_client"})
+    results = await outcomes(*ask(tab, 30))
+    assert {type(result) for result in results} == {AuthServerError}
+    assert {result.error for result in results} == {"invalid_client"}
+    assert len({id(result) for result in results}) == 30
+    assert [result.request.path for result in results] == [f"/api/data/{n}" for n in range(30)]
+    assert sent(world) == []
+    assert world.refreshes() == 1
+    assert tab.session.subject == "ada"
+
+
 # -- 24: listeners --
 
 
@@ -350,6 +372,41 @@ async def test_24_a_listener_that_never_returns_holds_nothing_up(world: WatchedW
     for task in stuck:
         assert not task.done(), "a listener's coroutine is its own: closing the session does not cancel it"
         task.cancel()
+
+
+class NotingLock(MemoryLock):
+    """A lock that can say whether somebody holds it."""
+
+    held = False
+
+    @asynccontextmanager
+    async def _hold(self, name: str, timeout: float) -> AsyncIterator[None]:
+        async with super()._hold(name, timeout):
+            self.held = True
+            try:
+                yield
+            finally:
+                self.held = False
+
+
+async def test_24_no_lock_is_held_over_a_listener(world: WatchedWorld) -> None:
+    """When listeners hear how a refresh ended, the lock is free again: however long they take, no other tab waits."""
+    lock = NotingLock()
+    tab = await world.signed_in_tab(lock=lock, retry=eager_retry())
+    held: list[bool] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, (RefreshSucceeded, RefreshFailed, SessionExpired)):
+            held.append(lock.held)
+
+    tab.session.subscribe(look)
+    await world.expire()
+    await world.fault(REFRESH, "status", status=503, times=1)
+    assert (await tab.session.fetch("/api/data")).ok
+    await world.revoke()
+    await outcomes(tab.session.fetch("/api/data"))
+    await asyncio.sleep(0)
+    assert held == [False] * 3
 
 
 @pytest.mark.parametrize("action", ["fetch", "refresh", "sign_out", "close", "sign_in"])

@@ -199,7 +199,9 @@ async def test_03_a_token_that_works_is_used_while_the_auth_server_is_down(world
     before = world.record()
     await world.fault(REFRESH, **DOWN[failure])
     for _ in range(360):
+        asked = seconds_since_start()
         assert (await tab.session.fetch("/api/data")).ok
+        assert seconds_since_start() - asked < 0.1
         await asyncio.sleep(10)
     assert HOUR / 190 <= world.refreshes() <= 3 + HOUR / 30 + 1
     assert tokens(world.record()) == before
@@ -298,7 +300,7 @@ async def test_05_a_hanging_refresh_is_waited_for_within_limits(world: WatchedWo
     await world.fault(REFRESH, **HANGING)
     began = seconds_since_start()
     limited = asyncio.create_task(tab.session.fetch("/api/data/limited", timeout=25))
-    [unlimited] = await outcomes(tab.session.fetch("/api/data/unlimited"))
+    [unlimited] = await outcomes(asyncio.wait_for(tab.session.fetch("/api/data/unlimited"), 1000))
     assert isinstance(unlimited, RefreshUnavailableError)
     assert seconds_since_start() - began == pytest.approx(200)
     assert isinstance((await outcomes(limited))[0], RefreshUnavailableError)

@@ -1,10 +1,12 @@
-"""Security (46 to 54, as far as no browser is needed): where tokens go, what is shown, what a thief gets."""
+"""Security (46 to 53, as far as no browser is needed): where tokens go, what is shown, what a thief gets."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -304,6 +306,48 @@ async def test_48_markup_in_a_name_is_a_name(world: WatchedWorld) -> None:
     assert wording.describe(told).title == f"{MARKUP} signed in"
     error = HTTPStatusError(500, f"http://localhost/{MARKUP}")
     assert "<" not in wording.why(error)
+
+
+# -- 49: the page's policy --
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def policy(page: Path) -> dict[str, str]:
+    """Return the directives of a page's Content-Security-Policy."""
+    found = re.search(r'http-equiv="Content-Security-Policy"\s+content="([^"]+)"', page.read_text())
+    assert found
+    directives = (directive.split(maxsplit=1) for directive in found[1].split(";"))
+    return {name: " ".join(value.split()) for name, value in directives}
+
+
+def test_49_the_policy_allows_what_the_page_needs_and_no_more() -> None:
+    """No inline script, no eval, no foreign host, no policy of Trusted Types by which a string becomes markup."""
+    assert policy(ROOT / "index.html") == {
+        "default-src": "'none'",
+        "script-src": "'self' 'wasm-unsafe-eval'",
+        "style-src": "'self'",
+        "img-src": "'self'",
+        "connect-src": "'self'",
+        "worker-src": "'none'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "require-trusted-types-for": "'script'",
+        "trusted-types": "'none'",
+    }
+
+
+def test_49_the_policy_comes_before_whatever_it_is_to_hold_for() -> None:
+    """A meta element does not concern what stands above it."""
+    before = (ROOT / "index.html").read_text().partition("Content-Security-Policy")[0]
+    assert re.findall(r"<(?!!)[a-z]+", before) == ["<html", "<head", "<meta", "<meta"]
+
+
+def test_49_the_library_is_tested_under_the_same_policy() -> None:
+    """The harness in which every browser test of the library runs may do no more than the page, but send elsewhere."""
+    harness = policy(ROOT / "tests/browser/harness/index.html")
+    assert harness == {**policy(ROOT / "index.html"), "connect-src": "*"}
 
 
 # -- 51: a thief --

@@ -11,6 +11,7 @@ from freshfetch import (
     Hint,
     IdentityChangedError,
     InvalidCredentialsError,
+    RefreshFailed,
     RefreshSucceeded,
     Request,
     RevocationFailed,
@@ -25,7 +26,7 @@ from freshfetch import (
     TransportError,
 )
 from freshfetch.memory import MemoryTokenStore
-from tests.world import Tab, World, eager_retry, outcomes, until
+from tests.world import START, Tab, World, eager_retry, outcomes, until
 
 
 async def two_tabs(world: World, **settings: Any) -> tuple[Tab, Tab]:
@@ -356,3 +357,57 @@ async def test_a_sign_out_here_is_not_taken_for_another_tabs(world: World) -> No
     assert tab.session.state is State.SIGNED_OUT
     await asyncio.sleep(1)
     assert len(tab.seen(SignedOut)) == 1
+
+
+async def test_a_session_closed_as_its_refresh_leaves_still_notes_that_no_answer_came(world: World) -> None:
+    """Nothing comes within the time limit, that of closing too: it is told, and written down for other tabs."""
+    world.store = LaggingStore()
+    tab = await world.signed_in_tab()
+    await asyncio.sleep(1801)
+    await world.fault("/api/auth/refresh", "stall", times=1)
+    call = asyncio.create_task(tab.session.fetch("/api/data"))
+    await until(lambda: tab.wire.sent[-1].path == "/api/auth/refresh")
+    await tab.session.close()
+    await outcomes(call)
+    assert len(tab.seen(RefreshFailed)) == 1
+    assert world.record().unanswered
+
+
+class DrowsyStore(MemoryTokenStore):
+    """A store in which a tab can fall asleep, as one that is frozen while it holds the lock."""
+
+    asleep = 0.0
+
+    async def make_current(self) -> int:
+        """Sleep once, then look."""
+        asleep, self.asleep = self.asleep, 0.0
+        generation = await super().make_current()
+        await asyncio.sleep(asleep)
+        return generation
+
+
+async def test_a_tab_that_was_frozen_before_it_sent_gives_the_lock_back_first(world: World) -> None:
+    """Frozen for 12 s inside the lock: it may have been passed by, so it sends nothing before it has the lock anew."""
+    store = world.store = DrowsyStore()
+    tab = await world.signed_in_tab(retry=eager_retry())
+    await asyncio.sleep(1801)
+    store.asleep = 12.0
+    began = asyncio.get_running_loop().time()
+    assert (await tab.session.fetch("/api/data")).ok
+    [entry] = world.journal("/api/auth/refresh")
+    assert entry.at - START - began == pytest.approx(13.0, abs=0.1)
+
+
+async def test_a_late_word_of_an_expiry_says_nothing_to_who_has_signed_out_since(world: World) -> None:
+    """The session expires, the person signs out on the page that says so, the word comes once more: told once."""
+    tab, _ = await two_tabs(world)
+    generation = await world.store.make_current()
+    await world.store.commit(None, expected=generation)
+    world.channel.publish(Hint("expired", "invalid_grant"))
+    await asyncio.sleep(0.1)
+    assert tab.seen(SessionExpired)
+    await tab.session.sign_out()
+    world.channel.publish(Hint("expired", "invalid_grant"))
+    await asyncio.sleep(1)
+    assert len(tab.seen(SessionExpired)) == 1
+    assert tab.session.state is State.SIGNED_OUT

@@ -84,3 +84,19 @@ async def test_a_request_with_a_time_limit_waits_no_longer_than_that(world: Worl
     assert asyncio.get_running_loop().time() - began == pytest.approx(15)
     assert refusal.value.request is not None
     assert tab.session.state is State.OFFLINE
+
+
+async def test_a_refusal_joins_a_refresh_in_flight_whatever_another_route_says(world: World) -> None:
+    """One route refuses every token, so that none refreshes for it; a refresh that runs anyway helps all the others."""
+    tab = await world.signed_in_tab()
+    await world.fault("/api/data/never", "status", status=401)
+    assert (await tab.session.fetch("/api/data/never")).status == 401
+    await world.expire()
+    await world.fault("/api/auth/refresh", "delay", delay=5)
+    await world.fault("/api/data/slow", "delay", delay=1)
+    slow = asyncio.create_task(tab.session.fetch("/api/data/slow"))
+    await asyncio.sleep(0.5)
+    refreshing = asyncio.create_task(tab.session.refresh())
+    assert (await slow).ok
+    await refreshing
+    assert world.refreshes() == 2

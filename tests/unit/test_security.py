@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-from pathlib import Path
 
 import pytest
 
@@ -29,7 +27,6 @@ from freshfetch.memory import (
 )
 from tests.world import World
 
-ROOT = Path(__file__).resolve().parents[2]
 REFRESH = "/api/auth/refresh"
 HOME = "https://app.example/"
 
@@ -107,39 +104,3 @@ def test_a_repr_holds_no_query() -> None:
     shown = [target, Request(target=target), Response(status=200, url=target.url, read=read)]
     assert "secret" not in repr(shown)
     assert "/search" in repr(shown)
-
-
-def policy(page: Path) -> dict[str, str]:
-    """Return the directives of a page's Content-Security-Policy."""
-    found = re.search(r'http-equiv="Content-Security-Policy"\s+content="([^"]+)"', page.read_text())
-    assert found
-    directives = (directive.split(maxsplit=1) for directive in found[1].split(";"))
-    return {name: " ".join(value.split()) for name, value in directives}
-
-
-def test_49_the_policy_allows_what_the_page_needs_and_no_more() -> None:
-    """No inline script, no eval, no foreign host, no policy of Trusted Types by which a string becomes markup."""
-    assert policy(ROOT / "index.html") == {
-        "default-src": "'none'",
-        "script-src": "'self' 'wasm-unsafe-eval'",
-        "style-src": "'self'",
-        "img-src": "'self'",
-        "connect-src": "'self'",
-        "worker-src": "'none'",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-        "require-trusted-types-for": "'script'",
-        "trusted-types": "'none'",
-    }
-
-
-def test_49_the_policy_comes_before_whatever_it_is_to_hold_for() -> None:
-    """A meta element does not concern what stands above it."""
-    before = (ROOT / "index.html").read_text().partition("Content-Security-Policy")[0]
-    assert re.findall(r"<(?!!)[a-z]+", before) == ["<html", "<head", "<meta", "<meta"]
-
-
-def test_49_the_library_is_tested_under_the_same_policy() -> None:
-    """The harness in which every browser test of the library runs may do no more than the page, but send elsewhere."""
-    harness = policy(ROOT / "tests/browser/harness/index.html")
-    assert harness == {**policy(ROOT / "index.html"), "connect-src": "*"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -18,7 +19,7 @@ from freshfetch import (
     Tokens,
 )
 from freshfetch.memory import MemoryTokenStore
-from tests.world import START, World, outcomes, until
+from tests.world import START, World, eager_retry, outcomes, until
 
 PATIENCE = 1000
 
@@ -220,3 +221,37 @@ RECORDS = st.builds(
 def test_what_is_written_is_read_back_the_same(record: SessionRecord) -> None:
     """Every valid record survives to_json and from_json."""
     assert SessionRecord.from_json(record.to_json()) == record
+
+
+async def test_tokens_that_could_not_be_stored_are_a_new_generation_when_they_are(world: World) -> None:
+    """Rotated while the store was full, then put off by a 503: stored with it, so that an older answer is void."""
+    store = world.store = MoodyStore()
+    tab = await world.signed_in_tab(retry=eager_retry())
+    before = await store.make_current()
+    store.writes = False
+    await tab.session.refresh()
+    store.writes = True
+    await world.fault("/api/auth/refresh", "status", status=503, times=1)
+    refreshing = asyncio.create_task(tab.session.refresh())
+    await until(lambda: store.load() is not None and world.record().failures == 1)
+    assert await store.make_current() == before + 1
+    await outcomes(refreshing)
+
+
+async def test_they_are_one_too_when_the_store_has_room_only_while_the_server_is_asked(world: World) -> None:
+    """Full when the refresh begins, with room when it is put off: what is stored then is a generation of its own."""
+    store = world.store = MoodyStore()
+    tab = await world.signed_in_tab(retry=eager_retry())
+    before = await store.make_current()
+    store.writes = False
+    await tab.session.refresh()
+    await world.fault("/api/auth/refresh", "status", status=503, delay=1, times=1)
+    refreshing = asyncio.create_task(tab.session.refresh())
+    await asyncio.sleep(0.5)
+    store.writes = True
+    await outcomes(refreshing)
+    assert await store.make_current() == before + 1
+    assert world.record().failures == 1
+    await world.expire()
+    assert (await tab.session.fetch("/api/data")).ok
+    assert await store.make_current() == before + 2

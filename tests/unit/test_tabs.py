@@ -17,7 +17,7 @@ from freshfetch import (
     State,
 )
 from freshfetch.memory import MemoryTokenStore
-from tests.world import Tab, World, eager_retry, outcomes, roomy_queue, until
+from tests.world import Tab, World, eager_retry, outcomes, roomy_queue, seconds_since_start, until
 
 
 async def open_tabs(world: World, number: int, *, retry: RetryPolicy | None = None) -> list[Tab]:
@@ -146,3 +146,38 @@ async def test_a_refresh_ended_by_another_tabs_word_is_told_first(world: World) 
     assert [type(error) for error in await waiting] == [SessionExpiredError]
     told = [type(event) for event in first.events if isinstance(event, (RefreshStarted, RefreshFailed, SessionExpired))]
     assert told == [RefreshStarted, RefreshFailed, SessionExpired]
+
+
+async def test_tabs_that_come_back_keep_to_what_one_of_them_has_learned(world: World) -> None:
+    """The network is back for three tabs; the server tells the first to wait 100 s: the others do not ask it again."""
+    tabs = await open_tabs(world, 3, retry=eager_retry())
+    await asyncio.sleep(1801)
+    for tab in tabs:
+        tab.wire.cut = True
+    calls = [asyncio.create_task(tab.session.fetch("/api/data", timeout=500)) for tab in tabs]
+    await until(lambda: all(tab.session.state is State.OFFLINE for tab in tabs), limit=200)
+    await world.fault("/api/auth/refresh", "status", status=503, headers={"Retry-After": "100"}, times=1)
+    for tab in tabs:
+        tab.wire.cut = False
+        tab.person.come_back()
+    began = seconds_since_start()
+    assert all(answer.ok for answer in await asyncio.gather(*calls))
+    assert seconds_since_start() - began > 99
+    assert world.refreshes() == 2
+
+
+async def test_a_session_without_refresh_token_ends_when_its_token_is_refused_whatever_was_planned(
+    world: World,
+) -> None:
+    """An attempt is planned, and the refresh token is given up before it: a refusal ends the session at once."""
+    first, second = await open_tabs(world, 2, retry=eager_retry(windows=((100.0, 100.0),)))
+    await world.fault("/api/auth/refresh", "status", status=503, times=1)
+    await outcomes(first.session.refresh())
+    record = world.record()
+    generation = await world.store.make_current()
+    given_up = record.without_refresh_token(refused="invalid_grant", generation=generation + 1)
+    assert await world.store.commit(given_up, expected=generation)
+    await world.expire()
+    began = seconds_since_start()
+    assert isinstance((await outcomes(second.session.fetch("/api/data")))[0], SessionExpiredError)
+    assert seconds_since_start() - began < 1

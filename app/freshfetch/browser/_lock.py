@@ -27,7 +27,7 @@ class WebLock:
     @asynccontextmanager
     async def _hold(self, name: str, timeout: float) -> AsyncIterator[None]:
         try:
-            release = await _acquire(name, timeout) or await _acquire(f"{name} second", timeout)
+            release = await _enter(name, timeout)
         except (JsException, AttributeError):  # blocked site data, a sandboxed frame, plain http
             async with self._fallback.hold(name, timeout):
                 yield
@@ -38,6 +38,20 @@ class WebLock:
             yield
         finally:
             release()
+
+
+async def _enter(name: str, timeout: float) -> Callable[[], None] | None:
+    """Take the first lock, once nobody who passed by is inside any more; or pass by, under the second."""
+    release = await _acquire(name, timeout)
+    try:
+        second = await _acquire(f"{name} second", timeout)
+    except BaseException:
+        if release is not None:
+            release()
+        raise
+    if release is not None and second is not None:
+        second()
+    return release or second
 
 
 async def _acquire(name: str, timeout: float) -> Callable[[], None] | None:
@@ -51,6 +65,8 @@ async def _acquire(name: str, timeout: float) -> Callable[[], None] | None:
             granted.set_result(None)
         return held.promise
 
+    loop = asyncio.get_running_loop()
+    asked_at = loop.time()
     proxy = create_proxy(on_grant)
     options = to_js({"signal": gone.signal}, dict_converter=js.Object.fromEntries)
     try:
@@ -70,7 +86,8 @@ async def _acquire(name: str, timeout: float) -> Callable[[], None] | None:
     except BaseException:
         _withdraw(granted, gone, held)
         raise
-    if granted.done():
+    # A tab that was frozen meanwhile may have been granted the lock long ago, and passed by since.
+    if granted.done() and loop.time() - asked_at <= timeout:
         return lambda: held.resolve(None)
     if request.done():
         request.result()  # refused: the caller hears why

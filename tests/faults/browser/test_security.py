@@ -176,8 +176,8 @@ def test_46_the_auth_servers_routes_are_known_by_the_url_that_leaves(page: Page)
 
         transport, auth_server = FetchTransport(), JsonAuthServer("/api/auth")
         urls = (
-            "/api/auth/refresh", "/api/auth/../auth/refresh", "/api/./auth/%2e/refresh", "api/auth/login?x#y",
-            js.location.origin.upper() + "/api/auth/logout", "\\\\api\\auth\\refresh".replace("\\\\", "\\"),
+            "/api/auth/refresh", "/api/auth/../auth/refresh", "/api/./auth/%2e/refresh", "../api/auth/login?x#y",
+            js.location.origin.upper() + "/api/auth/logout", "/api\\\\auth\\\\refresh",
             "/api/auth/refresh/", "/api//auth/refresh", "/API/auth/refresh", "/api/auth/refreshed", "/api/auth",
         )
         [auth_server.owns(transport.resolve(url).url, transport) for url in urls]
@@ -453,14 +453,17 @@ ATTACKS = {
         "require-trusted-types-for",
         "const s = document.createElement('script'); s.append('window.hacked = 1'); document.body.append(s)",
     ),
-    "eval": ("script-src", "try { (0, eval)('window.hacked = 1') } catch {}"),
-    "Function": ("script-src", "try { Function('window.hacked = 1')() } catch {}"),
+    "eval": ("require-trusted-types-for", "try { (0, eval)('window.hacked = 1') } catch {}"),
+    "Function": ("require-trusted-types-for", "try { Function('window.hacked = 1')() } catch {}"),
     "a timer made of text": ("require-trusted-types-for", "try { setTimeout('window.hacked = 1') } catch {}"),
     "markup": (
         "require-trusted-types-for",
         "try { document.body.innerHTML = '<img src=x onerror=\"window.hacked = 1\">' } catch {}",
     ),
-    "an inline handler": ("script-src-attr", "document.body.setAttribute('onclick', 'x'); document.body.click()"),
+    "an inline handler": (
+        "require-trusted-types-for",
+        "document.body.setAttribute('onclick', 'x'); document.body.click()",
+    ),
     "a foreign script": (
         "require-trusted-types-for",
         "try { document.createElement('script').src = 'https://evil.example/x.js' } catch {}",
@@ -491,18 +494,21 @@ def test_49_the_policy_really_holds(new_browser: Callable[[], Chromium], server:
     """Everything that injected script would try first is refused, and each refusal is heard."""
     browser = new_browser()
     page = NotesPage(browser, server.url + "/").open()
-    for name, (directive, attack) in ATTACKS.items():
-        heard = page.script(
-            # In a task of its own: a driver's script may do what the page's own script may not.
+    # In a task of its own: a driver's script may do what the page's own script may not.
+    heard = {
+        name: page.script(
             f"""
             return new Promise((resolve) => {{
                 const hear = ({{effectiveDirective}}) => resolve(effectiveDirective);
                 document.addEventListener("securitypolicyviolation", hear, {{once: true}});
                 setTimeout(() => {{ {attack} }});
+                setTimeout(resolve, 5000, "nothing");
             }})
             """
         )
-        assert heard == directive, name
+        for name, (_, attack) in ATTACKS.items()
+    }
+    assert heard == {name: directive for name, (directive, _) in ATTACKS.items()}
     assert page.script("return [typeof window.hacked, document.baseURI]") == ["undefined", page.url]
     assert len(page.violations()) >= len(ATTACKS)
     assert browser.refused_by_policy()
