@@ -75,16 +75,22 @@ class Wire:
             raise AssertionError(details.get("exception", {}).get("description") or details["text"])
         return answer["result"].get("value")
 
-    def wait_for(self, method: str, accept: Callable[[Parameters], bool] = lambda _: True) -> Parameters:
-        """Take the first event of that name that ``accept`` accepts; wait for it."""
+    def wait_for(
+        self, method: str, accept: Callable[[Parameters], bool] = lambda _: True, *, forget: bool = False
+    ) -> Parameters:
+        """Take the first event of that name that ``accept`` accepts, or wait for it; ``forget`` what came before."""
         while True:
             for index, (name, parameters) in enumerate(self._kept):
                 if name == method and accept(parameters):
-                    del self._kept[index]
+                    del self._kept[0 if forget else index : index + 1]
                     return parameters
             if self.gone:
                 raise PageGoneError(f"the page is gone; waited in vain for {method}")
             self._read()
+
+    def arrived(self, url: str) -> None:
+        """Wait until the page, or a page from the cache, is at ``url``; what happened before that is forgotten."""
+        self.wait_for("Page.frameNavigated", lambda event: event["frame"]["url"] == url, forget=True)
 
     def catch_up(self) -> None:
         """Read every event of the page that came before now."""

@@ -127,6 +127,7 @@ class Tab(Page):
     def go(self, path: str) -> None:
         """Go to an address of the server as a link would, and wait until it is there."""
         self.wire.call("Page.navigate", url=f"{self.url}{path}")
+        self.wire.arrived(f"{self.url}{path}")
         self.wire.wait_for("Page.loadEventFired")
 
     def booted(self) -> None:
@@ -138,9 +139,8 @@ class Tab(Page):
         return self.wire.evaluate(source, *arguments)
 
     def load_sandboxed(self) -> None:
-        """Load the page in a sandboxed frame, whose origin is opaque, and run in it what is run from now on."""
+        """Load the page in a sandboxed frame and run there what is run from now on; the server must let ``null`` in."""
         self.go(PLAIN)
-        self.share_everything()
         self.script(
             """
             const frame = document.createElement("iframe");
@@ -150,11 +150,11 @@ class Tab(Page):
         """,
             self.path,
         )
-        loaded = self.wire.wait_for("Page.frameNavigated", lambda event: "parentId" in event["frame"])["frame"]["id"]
+        there = f"{self.url}{self.path}"
+        loaded = self.wire.wait_for("Page.frameNavigated", lambda event: event["frame"]["url"] == there)["frame"]["id"]
         self.wire.wait_for("Page.frameStoppedLoading", lambda event: event["frameId"] == loaded)
         self.wire.context = self._contexts[loaded]
         self.booted()
-        self.wire.call("Fetch.disable")
 
     def before_load(self, source: str) -> None:
         """Run JavaScript before anything of the page at each load from now on."""
@@ -219,21 +219,6 @@ class Tab(Page):
     def held(self) -> Held:
         """Wait for a request that is held."""
         return Held(self, self.wire.wait_for("Fetch.requestPaused"))
-
-    def share_everything(self) -> None:
-        """Let every answer be readable by pages of any origin (CORS)."""
-
-        def go_on(event: Parameters) -> None:
-            readable = {"name": "Access-Control-Allow-Origin", "value": "*"}
-            self.wire.send(
-                "Fetch.continueResponse",
-                requestId=event["requestId"],
-                responseCode=event["responseStatusCode"],
-                responseHeaders=[*event["responseHeaders"], readable],
-            )
-
-        self.wire.on("Fetch.requestPaused", go_on)
-        self.hold("*")
 
     def hold_no_more(self) -> None:
         """Let what is held go on, and everything after it."""

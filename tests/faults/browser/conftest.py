@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from mock_server.testing import Server
 from tests.browser.harness.chromium import Chromium
 from tests.browser.harness.tab import Tab
-from tests.faults.browser.evidence import gather
+from tests.faults.browser.evidence import KEY, REFRESH, gather
 from tests.faults.invariants import check_all
 
 SESSION = """
@@ -76,6 +78,26 @@ class Tabs:
             tab.wire.close()
             if tab.handle in driver.window_handles and tab.testimony.killed is not None:
                 driver.execute_cdp_cmd("Target.closeTarget", {"targetId": tab.handle})
+
+
+def stored(tab: Tab) -> dict[str, Any] | None:
+    """Return the session record in localStorage."""
+    text = tab.script("return localStorage.getItem(arguments[0])", KEY)
+    record: dict[str, Any] | None = json.loads(text) if text else None
+    return record
+
+
+def works_in_memory(tab: Tab, server: Server) -> None:
+    """Check that a session without storage says so, and signs in, refreshes and signs out."""
+    assert "refuse" in tab.run("session.snapshot().storage_problem")
+    tab.run("await sign_in(session)")
+    server.expire()
+    assert tab.run("await outcome(ask(session, '/api/data'))") == 200
+    refreshes = [entry for entry in server.journal(REFRESH) if entry["method"] == "POST"]
+    assert [entry["effects"] for entry in refreshes] == [["refreshed"]]
+    assert "refuse" in tab.run("session.snapshot().storage_problem")
+    tab.run("await sign_out(session)")
+    assert tab.run("session.state.name") == "SIGNED_OUT"
 
 
 @pytest.fixture

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from mock_server.testing import Server
 from tests.browser.harness.chromium import Chromium, Page, run_together
 from tests.browser.harness.tab import PLAIN, Tab
-from tests.faults.browser.conftest import Tabs
+from tests.faults.browser.conftest import Tabs, stored, works_in_memory
 
-KEY = "freshfetch:default"
 REFRESH = "/api/auth/refresh"
 ROUNDS = 100
 # How long a tab waits for the lock: the time limit of a refresh and a second.
@@ -235,14 +232,18 @@ def test_31_what_is_in_flight_is_not_replayed_under_another_name(tabs: Tabs, ser
 
 NOTE_RETURNS = """
     addEventListener("pageshow", (event) => {
-        window.tellTest(JSON.stringify({kind: "shown", persisted: event.persisted}));
+        window.tellTest(JSON.stringify({kind: `shown ${location.pathname}`, persisted: event.persisted}));
     });
 """
 
 
 def test_32_a_page_from_the_back_forward_cache_sees_what_happened_meanwhile(tabs: Tabs, server: Server) -> None:
     """Another tab refreshed, somebody else signed in, or everybody out: the page that comes back knows at once."""
-    awake = tabs.signed_in(1)[0]
+    # Its words would wake the sleeper: a browser loads a cached page anew when a BroadcastChannel speaks to it.
+    awake = tabs.blank()
+    awake.load()
+    awake.script("delete window.BroadcastChannel")
+    tabs.enter(awake).run("await sign_in(session)")
     sleeper = tabs.open(before=NOTE_RETURNS)
     sleep_through(sleeper, lambda: awake.run("await session.refresh()"))
     assert sleeper.run(STATUS) == 200
@@ -259,30 +260,11 @@ def test_32_a_page_from_the_back_forward_cache_sees_what_happened_meanwhile(tabs
 
 def sleep_through(tab: Tab, meanwhile: Callable[[], object]) -> None:
     """Leave the page, let something happen, and come back to it as it was."""
-    times = len(tab.testimony.of("shown"))
+    times = len(tab.testimony.of(f"shown {tab.path}"))
     tab.script("setTimeout((away) => { location = away; }, 0, arguments[0])", PLAIN)
-    tab.wire.wait_for("Page.frameNavigated", lambda event: event["frame"]["url"].endswith(PLAIN))
+    tab.wire.arrived(f"{tab.url}{PLAIN}")
     meanwhile()
     tab.script("setTimeout(() => history.back(), 0)")
-    tab.wire.wait_for("Page.frameNavigated", lambda event: event["frame"]["url"].endswith("/harness/"))
-    tab.wait_until(lambda seen: len(seen.of("shown")) > times)
-    assert tab.testimony.of("shown")[-1]["persisted"], tab.testimony.refusals
-
-
-def works_in_memory(tab: Tab, server: Server) -> None:
-    """Check that a session without storage says so, and signs in, refreshes and signs out."""
-    tab.run("await sign_in(session)")
-    assert "refuse" in tab.run("session.snapshot().storage_problem")
-    assert tab.testimony.events("StorageFailed")
-    server.expire()
-    assert tab.run("await outcome(ask(session, '/api/data'))") == 200
-    assert [entry["effects"] for entry in server.journal(REFRESH)] == [["refreshed"]]
-    tab.run("await sign_out(session)")
-    assert tab.run("session.state.name") == "SIGNED_OUT"
-
-
-def stored(tab: Tab) -> dict[str, Any] | None:
-    """Return the session record in localStorage."""
-    text = tab.script("return localStorage.getItem(arguments[0])", KEY)
-    record: dict[str, Any] | None = json.loads(text) if text else None
-    return record
+    tab.wire.arrived(f"{tab.url}{tab.path}")
+    tab.wait_until(lambda seen: len(seen.of(f"shown {tab.path}")) > times)
+    assert tab.testimony.of(f"shown {tab.path}")[-1]["persisted"], tab.testimony.refusals
