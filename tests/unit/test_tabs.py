@@ -150,7 +150,7 @@ async def test_a_refresh_ended_by_another_tabs_word_is_told_first(world: World) 
 
 
 async def test_waiting_in_vain_for_the_lock_is_not_waiting_for_what_another_tab_has_planned(world: World) -> None:
-    """Neither lock is to be had for 25 s, and meanwhile an attempt is planned for in 100 s: none is made before that."""
+    """Neither lock is to be had for 25 s; meanwhile an attempt is planned for in 100 s: none is made before that."""
     [tab] = await open_tabs(world, 1, retry=eager_retry())
     await asyncio.sleep(1801)
     began = seconds_since_start()
