@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ._retry import nap_for
+from ._retry import SHORTEST_NAP, nap_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +40,7 @@ class Schedule:
             self._came_back.clear()  # another tab has tried since, and planned anew
         if record.not_before == self._waited_for:
             return 0.0  # it has been waited for, whatever the wall clock was set to meanwhile
-        longest = self._policy.longest_retry_after + self._policy.windows[-1][1]
-        return min(record.not_before - self._clock.now(), longest)  # a clock that was set back must not add hours
+        return self._until(record)
 
     def come_back(self, record: SessionRecord | None) -> None:
         """Note that the network, which was the trouble, is back, and the plan that is void by that."""
@@ -57,6 +56,8 @@ class Schedule:
         """Wait that long, by whichever clock says so first, or until the network comes back or ``changed`` says so."""
         loop = asyncio.get_running_loop()
         self._due, due = loop.time() + seconds, self._clock.now() + seconds
+        # A shorter wait, for the lock, says nothing about what another tab has planned meanwhile.
+        planned = record is not None and seconds >= self._until(record) - SHORTEST_NAP
         try:
             while (rest := min(self._due - loop.time(), due - self._clock.now())) > 0:
                 if self._came_back.is_set() or changed():
@@ -64,6 +65,12 @@ class Schedule:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(nap_for(rest)):
                         await self._came_back.wait()
-            self._waited_for = 0.0 if record is None else record.not_before
+            if record is not None and planned:
+                self._waited_for = record.not_before
         finally:
             self._due = 0.0
+
+    def _until(self, record: SessionRecord) -> float:
+        """Return how long until the instant that is planned; a clock that was set back must not add hours."""
+        longest = self._policy.longest_retry_after + self._policy.windows[-1][1]
+        return min(record.not_before - self._clock.now(), longest)

@@ -265,13 +265,13 @@ class Session:
         answer = await self._ask_auth_server(request, secrets=(password,))
         if isinstance(answer, Refusal):
             raise _sign_in_error(answer)
-        await self._replace(
+        record = await self._replace(
             lambda generation: SessionRecord.signed_in(
                 answer, subject=answer.subject or username, generation=generation, now=sent_at
             )
         )
         self._ports.channel.publish(Hint("changed"))
-        self._identity.look(elsewhere=False)
+        self._look_after(record)
 
     async def sign_out(self) -> None:
         """End the session: here and in all tabs at once, then at the auth server.
@@ -287,7 +287,7 @@ class Session:
         await self._replace(end)
         self._ports.channel.publish(Hint("signed_out"))
         self._status.note(expired=None)
-        self._identity.look(elsewhere=False)
+        self._look_after(None)
         if record is not None and record.refresh_token is not None:
             await self._revoke(record.refresh_token)
 
@@ -351,12 +351,19 @@ class Session:
     def _wake(self) -> None:
         self._refresher.wake()
 
-    async def _replace(self, make: Callable[[int], SessionRecord | None]) -> None:
+    def _look_after(self, written: SessionRecord | None) -> None:
+        """Look at what was written, unless another tab has written since: then that is what there is to see."""
+        found = self._records.load()
+        ours = (found and found.session_id) == (written and written.session_id)
+        self._identity.look(elsewhere=not ours)
+
+    async def _replace(self, make: Callable[[int], SessionRecord | None]) -> SessionRecord | None:
         """Write a record whatever is stored. Needs no lock: whoever commits with an older generation loses."""
         for _ in range(LARGEST_CONTENTION):
             generation = await self._records.make_current()
-            if await self._records.commit(make(generation + 1), expected=generation):
-                return
+            record = make(generation + 1)
+            if await self._records.commit(record, expected=generation):
+                return record
         raise StorageError("The token store refuses every commit: something else keeps writing it.")
 
     async def _ask_auth_server(self, request: Request, *, secrets: tuple[str, ...]) -> Tokens | Refusal:

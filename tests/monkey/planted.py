@@ -88,7 +88,7 @@ BUGS = (
     Bug(
         "the next attempt planned for one tab only",
         "_refresh.py",
-        "        await self._records.commit(later, expected=generation)\n",
+        "        await self._records.note(later, expected=generation)\n",
         "",
     ),
     Bug("a POST told as if it had not been sent", "_delivery.py", "    if request.repeatable:\n", "    if True:\n"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from .planted import APP, BUGS, Bug
 from .play import played
 from .schedule import Act, Schedule
 from .shrink import shrunk, verdict
@@ -58,6 +59,12 @@ def test_a_failing_schedule_is_made_short() -> None:
     shorter, found = shrunk(schedule, ["i1: x"], lambda each: ["i1: x"] if culprit in each.acts else ["i2: y"])
     assert shorter.acts == (culprit,)
     assert found == ["i1: x"]
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_every_bug_that_can_be_planted_has_its_place(bug: Bug) -> None:
+    """The line it replaces is in the library, once: else it would show nothing."""
+    assert (APP / "freshfetch" / bug.file).read_text().count(bug.line) == 1
 
 
 def _only(*acts: Act) -> Schedule:

@@ -359,6 +359,18 @@ async def test_a_sign_out_here_is_not_taken_for_another_tabs(world: World) -> No
     assert len(tab.seen(SignedOut)) == 1
 
 
+async def test_what_became_of_a_sign_in_elsewhere_is_told_as_such(world: World) -> None:
+    """Frozen after the commit of a sign-in, which another tab has ended since: that is a sign-out elsewhere."""
+    world.store = LaggingStore()
+    tab = await world.signed_in_tab()
+    entering = asyncio.create_task(tab.session.sign_in("grace", "hopper"))
+    await until(lambda: world.record().subject == "grace")
+    await MemoryTokenStore.commit(world.store, None, expected=world.record().generation)
+    await entering
+    await asyncio.sleep(1)
+    assert [event.elsewhere for event in tab.seen(SignedOut)] == [True]
+
+
 async def test_a_session_closed_as_its_refresh_leaves_still_notes_that_no_answer_came(world: World) -> None:
     """Nothing comes within the time limit, that of closing too: it is told, and written down for other tabs."""
     world.store = LaggingStore()

@@ -31,6 +31,7 @@ class MoodyStore(MemoryTokenStore):
         super().__init__()
         self.reads = reads
         self.writes = writes
+        self.refusals = 0
         self.looks = 0
 
     def load(self) -> SessionRecord | None:
@@ -49,7 +50,8 @@ class MoodyStore(MemoryTokenStore):
 
     async def commit(self, record: SessionRecord | None, *, expected: int) -> bool:
         """Write the record, or refuse."""
-        if not self.writes:
+        self.refusals -= 1
+        if not self.writes or self.refusals >= 0:
             raise StorageError("This store is full.")
         return await super().commit(record, expected=expected)
 
@@ -236,6 +238,23 @@ async def test_tokens_that_could_not_be_stored_are_a_new_generation_when_they_ar
     await until(lambda: store.load() is not None and world.record().failures == 1)
     assert await store.make_current() == before + 1
     await outcomes(refreshing)
+
+
+async def test_they_are_one_too_when_the_store_refuses_once_more_and_then_takes_them(world: World) -> None:
+    """Refused at the first look, taken with the word that the token is on its way: a generation more, and none lost."""
+    store = world.store = MoodyStore()
+    tab = await world.signed_in_tab()
+    before = await store.make_current()
+    store.writes = False
+    await tab.session.refresh()
+    store.refusals, store.writes = 1, True
+    await world.fault("/api/auth/refresh", "delay", delay=1, times=1)
+    refreshing = asyncio.create_task(tab.session.refresh())
+    await asyncio.sleep(0.5)
+    assert await store.make_current() == before + 1
+    await refreshing
+    assert await store.make_current() == before + 2
+    assert [entry.effects for entry in world.journal("/api/auth/refresh")] == [["refreshed"], ["refreshed"]]
 
 
 async def test_they_are_one_too_when_the_store_has_room_only_while_the_server_is_asked(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -146,6 +147,21 @@ async def test_a_refresh_ended_by_another_tabs_word_is_told_first(world: World) 
     assert [type(error) for error in await waiting] == [SessionExpiredError]
     told = [type(event) for event in first.events if isinstance(event, (RefreshStarted, RefreshFailed, SessionExpired))]
     assert told == [RefreshStarted, RefreshFailed, SessionExpired]
+
+
+async def test_waiting_in_vain_for_the_lock_is_not_waiting_for_what_another_tab_has_planned(world: World) -> None:
+    """Neither lock is to be had for 25 s; meanwhile an attempt is planned for in 100 s: none is made before that."""
+    [tab] = await open_tabs(world, 1, retry=eager_retry())
+    await asyncio.sleep(1801)
+    began = seconds_since_start()
+    async with world.lock.hold("default", 1.0), world.lock.hold("default", 0.1):
+        call = asyncio.create_task(tab.session.fetch("/api/data", timeout=500))
+        await asyncio.sleep(5)
+        planned = replace(world.record(), not_before=world.clock.now() + 100, failures=1)
+        assert await world.store.commit(planned, expected=planned.generation)
+        await asyncio.sleep(20)
+    assert (await call).ok
+    assert seconds_since_start() - began > 104
 
 
 async def test_tabs_that_come_back_keep_to_what_one_of_them_has_learned(world: World) -> None:
