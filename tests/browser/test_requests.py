@@ -85,5 +85,5 @@ def test_a_reload_keeps_the_person_signed_in(page: Page, server: Server) -> None
     """The tokens are in localStorage: after a reload the first request goes out with them."""
     page.run(SESSION + '    await session.sign_in("ada", "lovelace")')
     page.load()
-    page.run(SESSION)
+    page.run(SESSION + "    None")
     assert page.run('[session.state.name, (await session.fetch("/api/data")).status]') == ["SIGNED_IN", 200]
