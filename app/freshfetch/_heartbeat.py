@@ -74,6 +74,7 @@ class Heartbeat:
         self._wait = FIRST_DELAY
         self._since: tuple[float, float] | None = None
         self._misses = 0
+        self._told_to_wait = False
         self._asking = False
 
     @property
@@ -116,7 +117,7 @@ class Heartbeat:
                     await self._woken.wait()
             except TimeoutError:
                 continue
-            if self._misses and self._elapsed() >= RETURN_GAP:
+            if self._misses and not self._told_to_wait and self._elapsed() >= RETURN_GAP:
                 self._wait = 0.0
 
     async def _beat(self, url: str) -> None:
@@ -147,6 +148,7 @@ class Heartbeat:
 
     def _look_again(self, retry_after: float | None = None) -> None:
         self._misses += 1
+        self._told_to_wait = retry_after is not None
         wait = self._retry.delay(self._misses, retry_after)
         self._restart(min(wait, self._policy.interval) if retry_after is None else wait)
         self._woken.set()  # the loop may be napping for longer

@@ -48,6 +48,7 @@ class Identity:
         """Whose requests carry the stored tokens; None when nobody is signed in."""
         self._last: Owner | None = None
         self._in_doubt: asyncio.TimerHandle | None = None
+        self._closed = False
 
     @property
     def asker(self) -> Owner | None:
@@ -62,6 +63,8 @@ class Identity:
         nobody is told anything for ``WORD_DELAY`` seconds.
         """
         record = self._records.load()
+        if self._closed:
+            return record
         before, self.owner = self.owner, None if record is None else record.owner
         if self.owner == before:
             if self._in_doubt is not None and not elsewhere:
@@ -114,7 +117,8 @@ class Identity:
         return SignedOutError("Nobody is signed in any more; the request was not sent.")
 
     def close(self) -> None:
-        """Wait for no other tab's word any more."""
+        """Wait for no other tab's word any more, and tell nobody of what is seen later."""
+        self._closed = True
         self._stop_doubting()
 
     def _left(self, *, elsewhere: bool = True) -> None:

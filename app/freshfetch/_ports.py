@@ -60,8 +60,8 @@ class Lock(Protocol):
 
     Guarantees: freed when the holder's tab dies; never stolen. A holder that does not come back within
     ``timeout`` (a frozen tab) is *passed by*: the waiter goes on under a second lock of its own kind, so
-    there may be two holders, of which the commit's compare-and-swap lets one win. Nobody enters by the
-    first lock while somebody is inside by the second.
+    there may be two holders, of which the commit's compare-and-swap lets one win. Within ``timeout``
+    nobody enters by the first lock while somebody is inside by the second.
     Does not guarantee: order among waiters.
     """
 

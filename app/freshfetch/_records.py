@@ -61,7 +61,8 @@ class Records:
             self._tell(error)
             stored = self._load_stored()
             generation = 0 if stored is None else stored.generation
-        if self._unsaved is not None and generation > self._unsaved.base:
+        ended = self._farewell and self._load_stored() is None
+        if self._unsaved is not None and (ended or generation > self._unsaved.base):
             self._unsaved = None
         return generation if self._unsaved is None else await self._save(self._unsaved.record, generation)
 
@@ -135,6 +136,8 @@ class Records:
             self._tell(error)
             if error.foreign:
                 self._known = None
+        except Exception as error:  # noqa: BLE001 - whoever waits must be told something, whatever a store raises
+            self._tell(StorageError(f"The token store broke down ({type(error).__name__})."))
         return self._known
 
     def _tell(self, error: StorageError) -> None:

@@ -287,8 +287,10 @@ class Refresher:
             answer = await self._ask(record, record.refresh_token)
             self._phase = _Phase.SETTLING
             return await self._settle(record, answer, noted, sent_at)
-        except asyncio.CancelledError:
-            if self._phase is _Phase.ASKING:
+        except FreshfetchError:
+            raise
+        except BaseException:  # cancelled, or a port with a bug: what began was told, so is its end
+            if self._phase is not _Phase.WAITING:
                 self._failed_with(None)
             raise
         finally:
@@ -352,17 +354,26 @@ class Refresher:
         reason = record.refused or "no_refresh_token"
         if self._still_works(record):
             raise SessionExpiredError(reason)
-        return await self._expire(reason, generation)
+        self._phase = _Phase.SETTLING  # the record that goes now goes by our own hand: no reason to give up
+        try:
+            return await self._expire(reason, generation)
+        finally:
+            self._phase = _Phase.WAITING
 
     async def _expire(self, reason: str, generation: int) -> SessionRecord | _Wait:
         """End the session, for all tabs."""
         self._status.note(expired=reason)  # before the record is gone, so that nobody takes it for a sign-out
-        if not await self._records.commit(None, expected=generation):
-            self._status.note(expired=None)
-            return await self._superseded()
+        ended_here = await self._records.commit(None, expected=generation)
+        if not ended_here:
+            await self._records.make_current()
+            if self._records.load() is not None:
+                self._status.note(expired=None)
+                return await self._superseded()
+        # Who looked meanwhile was told of an expired session: also if another tab was first to end it.
         self._status.note(signed_in=False)
         self._announce(SessionExpired(at=self._clock.now(), reason=reason))
-        self._channel.publish(Hint("expired", reason))
+        if ended_here:
+            self._channel.publish(Hint("expired", reason))
         raise SessionExpiredError(reason)
 
     async def _postpone(self, record: SessionRecord, refusal: Refusal, generation: int) -> _Wait:

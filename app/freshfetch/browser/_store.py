@@ -5,7 +5,7 @@ reaches it first (a quarter of the updates of three windows were lost). So a com
 in one IndexedDB transaction, and a new holder whose localStorage is behind that generation waits for it.
 Rules for editing: localStorage is written *inside* the transaction, so that nobody who sees the new
 generation finds the old record for longer than storage takes to travel; what waits, waits bounded; a record
-that cannot be read may be another version's, and is removed or written over only when a person signs in or out.
+of another version is removed or written over only when a person signs in or out.
 """
 
 from __future__ import annotations
