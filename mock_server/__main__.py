@@ -25,6 +25,9 @@ from mock_server.app import create_app
 from mock_server.settings import LONGEST, Settings
 
 LAST_PORT = 65535
+IDLE = 75
+"""Seconds before an idle connection is closed: longer than browsers pause, since one that is closed just as a request
+leaves on it loses that request, and not by any rule."""
 DEFAULTS = Settings()
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -146,6 +149,7 @@ async def serve(options: argparse.Namespace, listener: socket.socket) -> None:
         date_header=False,
         server_header=False,
         timeout_graceful_shutdown=1,
+        timeout_keep_alive=IDLE,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     server = MockServer(config, greeting(options, listener))
