@@ -20,6 +20,7 @@ from page.server_panel import ServerPanel
 from page.session_panel import SessionPanel
 from page.shell import Shell
 from page.sign_in import SignIn
+from page.timeline import Timeline
 
 LARGEST_BURST = 1000
 
@@ -53,6 +54,7 @@ def page(session: Session, settings: dict[str, Any]) -> Shell:
         session_panel=SessionPanel(),
         server_panel=ServerPanel(mock),
         events_panel=EventsPanel(),
+        timeline=Timeline(),
         controls=Controls(session, mock, data=settings["data"], heartbeat=settings["heartbeat"]),
     )
 
