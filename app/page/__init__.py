@@ -2,5 +2,5 @@
 
 One module for each panel (``sign_in``, ``notes``, ``notices``, ``session_panel``, ``server_panel``, ``controls``,
 ``events_panel``, ``timeline``) and ``shell``, which decides what is shown when. ``notebook``, ``drafts``,
-``event_log``, ``lanes``, ``journal`` and ``wording`` touch no document and run, and are tested, anywhere.
+``event_log``, ``lanes``, ``journal``, ``ledger`` and ``wording`` touch no document and run, and are tested, anywhere.
 """

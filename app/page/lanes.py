@@ -346,8 +346,8 @@ class Lanes:
 
     def _add_heartbeat(self, event: Event, own: Track, track: str) -> None:
         """Draw one tick per heartbeat, where it was sent; it alone is no reason to look elsewhere."""
-        self._last_beat = event.at
         if isinstance(event, HeartbeatSent) or own.beat is None:
+            self._last_beat = event.at
             own.beat = self._put_mark(own, track, "beat", event.at, "heartbeat")
         if isinstance(event, HeartbeatAnswered):
             own.beat.kind, own.beat.label = "beat-answered", f"heartbeat answered {event.status}"

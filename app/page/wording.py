@@ -37,6 +37,7 @@ from freshfetch import (
 )
 
 from .lanes import FRESHFETCH, Tally
+from .ledger import Verdict
 from .notebook import Note, SaveState
 
 MINUTE = 60
@@ -253,6 +254,18 @@ def _tally(name: str, counts: Tally) -> str:
     ]
     whose = "" if name == FRESHFETCH else f"{CLIENTS.get(name, name)}: "
     return f"{whose}{', '.join(filter(None, parts))}."
+
+
+def verdict(found: Verdict) -> str:
+    """Say how the page's requests fared at the server."""
+    parts = [
+        f"{found.confirmed} answered",
+        f"{found.open} still open" if found.open else "",
+        f"{found.kept} failed and tried again" if found.kept else "",
+        f"{found.lost} lost",
+        f"{found.doubled} done twice",
+    ]
+    return f"Of {counted(found.made, 'request', 'requests')} this page made: {', '.join(filter(None, parts))}."
 
 
 def duration(seconds: float) -> str:
