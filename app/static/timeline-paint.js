@@ -2,7 +2,8 @@
 // A lane is [id, track, row, title, [[phase, start, end]], [[point, at, detail]]], a band [id, track, start, end,
 // outcome, label], a mark [id, track, kind, at, label].
 
-const HEAD = 42; // pixels above a track's lanes, for its name, its refreshes and its marks
+const HEAD = 42; // pixels above a track's lanes, for its refreshes and its marks
+const NAME = 10; // and for its name, if there are several
 const FOOT = 10;
 const FLAGS = 18;
 const THICKEST = 20;
@@ -21,14 +22,15 @@ export function layOut(items, { from, to }, { width, height, top }) {
   const names = [...new Set([...items.lanes.values(), ...items.bands.values()].map((each) => each[1]))].sort();
   const flags = [...items.marks.values()].some((mark) => mark[2] === "scenario") ? FLAGS : 0;
   const rows = names.map((name) => 1 + Math.max(0, ...shown.filter((lane) => lane[1] === name).map((lane) => lane[2])));
-  const room = height - top - flags - names.length * (HEAD + FOOT);
+  const head = HEAD + (names.length > 1 ? NAME : 0);
+  const room = height - top - flags - names.length * (head + FOOT);
   const wanted = room / rows.reduce((sum, count) => sum + count, 0);
   const pitch = Math.min(THICKEST, Math.max(THINNEST, wanted));
   let y = top + flags;
   const tracks = new Map();
   names.forEach((name, index) => {
-    tracks.set(name, { name, top: y, lanes: y + HEAD, bottom: y + HEAD + rows[index] * pitch + FOOT / 2 });
-    y += HEAD + rows[index] * pitch + FOOT;
+    tracks.set(name, { name, top: y, lanes: y + head, bottom: y + head + rows[index] * pitch + FOOT / 2 });
+    y += head + rows[index] * pitch + FOOT;
   });
   const yOf = (lane) => tracks.get(lane[1]).lanes + lane[2] * pitch;
 
@@ -40,7 +42,7 @@ export function layOut(items, { from, to }, { width, height, top }) {
 
   function scrollTo(lane, scroll) {
     const margin = 3 * pitch;
-    return Math.max(yOf(lane) + pitch + margin - height, Math.min(scroll, yOf(lane) - top - flags - HEAD - margin));
+    return Math.max(yOf(lane) + pitch + margin - height, Math.min(scroll, yOf(lane) - top - flags - head - margin));
   }
 
   return { x, yOf, shown, tracks, pitch, width, height, top, flags, overflow: y - height, laneAt, scrollTo };
@@ -73,6 +75,11 @@ export function paint(canvas, items, layout, view) {
     const y = layout.yOf(lane) - view.scroll;
     return y + layout.pitch >= top && y <= height;
   });
+  const read = lanes.find((lane) => lane[0] === view.read);
+  if (read) {
+    pen.fillStyle = colour.line;
+    pen.fillRect(0, layout.yOf(read), width, Math.max(2, layout.pitch));
+  }
   for (const lane of lanes) paintLane(brush, lane);
   if (layout.pitch >= TITLES_FROM) paintTitles(brush, lanes);
   for (const track of layout.tracks.values()) paintHead(brush, track, bands, items.marks);
@@ -84,13 +91,11 @@ export function paint(canvas, items, layout, view) {
 // What a lane tells, in words.
 export function say(lane) {
   if (!lane) return "";
-  const steps = [
-    ...lane[4].map(([phase, start, end]) => [start, end === null ? `${WORDS[phase]}…` : `${WORDS[phase]} ${took(end - start)}`]),
-    ...lane[5].map(([point, at, detail]) => [at, point === "failed" ? `failed: ${detail}` : `answered ${detail}`]),
-  ];
-  // Stable: what ended at the instant of an answer was noted before it.
-  const inOrder = steps.sort((one, other) => one[0] - other[0]).map(([, words]) => words);
-  return [lane[3], ...inOrder].join(" · ");
+  const did = ([phase, start, end]) => [start, `${WORDS[phase]}${end === null ? "…" : ` ${took(end - start)}`}`];
+  const came = ([point, at, detail]) => [at, point === "failed" ? `failed: ${detail}` : `answered ${detail}`];
+  // Sorting is stable, and what follows an answer often begins at the same instant.
+  const steps = [...lane[5].map(came), ...lane[4].map(did)].sort((one, other) => one[0] - other[0]);
+  return [lane[3], ...steps.map(([, words]) => words)].join(" · ");
 }
 
 function paintBand({ pen, colour, layout, view }, [, track, start, end, outcome]) {
@@ -120,13 +125,8 @@ function paintDashes(pen, left, right, top, bottom) {
 function paintLane(brush, lane) {
   const { pen, colour, layout, view } = brush;
   const { x, pitch } = layout;
-  const y = layout.yOf(lane);
   const thick = pitch < 3 ? pitch : Math.max(2, Math.min(10, Math.round(pitch * 0.62)));
-  const middle = y + pitch / 2;
-  if (view.read === lane[0]) {
-    pen.fillStyle = colour.line;
-    pen.fillRect(0, y, layout.width, Math.max(2, pitch));
-  }
+  const middle = layout.yOf(lane) + pitch / 2;
   for (const [phase, start, end] of lane[4]) {
     const left = x(start);
     const wide = Math.max(1.5, x(end ?? view.now) - left);
@@ -210,14 +210,15 @@ function paintHead(brush, track, bands, marks) {
   pen.font = `11px ${font}`;
   const labels = [];
   for (const [, own, start, end, outcome, label] of bands) {
-    if (own === track.name) labels.push([layout.x(start), bandLabel(outcome, label, end - start), isBad(outcome) ? colour.bad : colour.band]);
+    const words = bandLabel(outcome, label, end - start);
+    if (own === track.name) labels.push([layout.x(start), words, isBad(outcome) ? colour.bad : colour.band]);
   }
   for (const [, own, kind, at, label] of marks.values()) {
     if (own !== track.name || !isShown(at, at, view)) continue;
     const drawn = paintMark(brush, track, kind, layout.x(at));
     if (!kind.startsWith("beat")) labels.push([layout.x(at), label, drawn]);
   }
-  paintLabels(pen, labels, layout, track.top + 24, layout.tracks.size > 1 ? 0 : -1);
+  paintLabels(pen, labels, layout, track.lanes - 18);
 }
 
 function paintLabels(pen, labels, layout, y) {
@@ -256,7 +257,9 @@ function paintMark({ pen, colour, layout }, track, kind, x) {
 function paintFlags({ pen, colour, font, layout, view }, marks) {
   const flags = [...marks.values()].filter(([, , kind, at]) => kind === "scenario" && isShown(at, at, view));
   pen.fillStyle = colour.ink;
+  pen.globalAlpha = 0.6;
   for (const [, , , at] of flags) pen.fillRect(layout.x(at) - 0.5, layout.top, 1, layout.height);
+  pen.globalAlpha = 1;
   pen.font = `600 12px ${font}`;
   pen.textBaseline = "alphabetic";
   paintLabels(pen, flags.map(([, , , at, label]) => [layout.x(at) + 5, label, colour.ink]), layout, layout.top + 13);

@@ -11,7 +11,8 @@ const LONGEST_FOLLOWED = 120;
 const AXIS = 24; // pixels
 const WALL_CLOCK = 60; // seconds in view from which the axis tells the time of day
 const STEP = 1.5; // how much one press zooms
-const CALM = 250; // milliseconds between two pictures for those who asked for less motion
+const SMOOTH = 30; // milliseconds between two pictures of what goes on
+const CALM = 250; // the same for those who asked for less motion
 
 const isCalm = matchMedia("(prefers-reduced-motion: reduce)");
 const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -35,6 +36,7 @@ export function mount(panel) {
     for (const mark of marks) items.marks.set(mark[0], mark);
     for (const id of gone) for (const kind of Object.values(items)) kind.delete(id);
     state.episode = episode;
+    if (!state.isLive && episode[1] > state.to) live.dataset.news = true;
     ask();
   }
 
@@ -45,7 +47,7 @@ export function mount(panel) {
   function draw(time) {
     asked = 0;
     const isGoingOn = state.isLive && state.episode[2];
-    if (isGoingOn && isCalm.matches && time - painted < CALM) return ask();
+    if (isGoingOn && time - painted < (isCalm.matches ? CALM : SMOOTH)) return ask();
     painted = time;
     if (state.isLive) follow();
     drawNow();
@@ -121,6 +123,7 @@ export function mount(panel) {
   function setLive(isLive) {
     state.isLive = isLive;
     live.textContent = isLive ? "Pause" : "Go live";
+    if (isLive) delete live.dataset.news;
     panel.dataset.live = isLive;
     ask();
   }
