@@ -164,19 +164,16 @@ class Track:
     """Numbers of requests that were forgotten before they were over: what is still told of them is not drawn."""
     rows: Rows = field(default_factory=Rows)
     bands: deque[Band] = field(default_factory=deque)
+    open_bands: deque[Band] = field(default_factory=deque)
+    """Those without an end. A session has one at most; a client that knows no better can have several."""
     marks: deque[Mark] = field(default_factory=deque)
     beat: Mark | None = None
     tally: Tally = field(default_factory=Tally)
 
     @property
-    def band(self) -> Band | None:
-        """The refresh that is in flight."""
-        return self.bands[-1] if self.bands and self.bands[-1].end is None else None
-
-    @property
     def running(self) -> bool:
         """Whether anything is going on."""
-        return bool(self.by_number) or self.band is not None
+        return bool(self.by_number or self.open_bands)
 
 
 class Lanes:
@@ -243,8 +240,8 @@ class Lanes:
 
     def _add_request(self, event: RequestEvent, own: Track, track: str) -> None:
         if event.number in own.dropped:
-            if isinstance(event, (RequestFailed, RequestAnswered)):
-                own.dropped.discard(event.number)
+            if isinstance(event, RequestFailed) or (isinstance(event, RequestAnswered) and not event.refused):
+                own.dropped.remove(event.number)
             return
         self._touch(event.at)
         lane = own.by_number.get(event.number) or self._begin(event, own, track)
@@ -299,10 +296,10 @@ class Lanes:
     def _add_refresh(self, event: Event, own: Track, track: str) -> None:
         match event:
             case RefreshStarted():
-                self._close(own, event.at, "failed")
                 self._touch(event.at)
                 band = Band(id=next(self._ids), track=track, start=event.at, label=event.reason)
                 own.bands.append(band)
+                own.open_bands.append(band)
                 self._changed[band] = None
             case RefreshSucceeded():
                 own.tally.refreshes += 1
@@ -311,12 +308,14 @@ class Lanes:
                 answer = "no answer" if event.status is None else str(event.status)
                 self._close(own, event.at, "failed", answer)
             case SessionExpired() | SignedOut():
-                self._close(own, event.at, "ended")
+                while own.open_bands:
+                    self._close(own, event.at, "ended")
 
     def _close(self, own: Track, at: float, outcome: str, label: str = "") -> None:
-        band = own.band
-        if band is None:
+        """End the refresh that has been in flight longest."""
+        if not own.open_bands:
             return
+        band = own.open_bands.popleft()
         self._touch(at)
         band.end, band.outcome, band.label = at, outcome, label or band.label
         self._changed[band] = None
@@ -365,7 +364,7 @@ class Lanes:
         """Count an event in to the latest episode, or begin one with it."""
         if at - self._until > QUIET and not self._running:
             self._since = min(at, self._last_beat) if at - self._last_beat < QUIET else at
-        self._until = max(self._until, at)
+        self._until = at
 
     def _forget_old(self, own: Track, now: float) -> None:
         for lane in list(_outdated(own, now)):
@@ -376,7 +375,10 @@ class Lanes:
             self._remove(lane)
         for items in (own.bands, own.marks):
             while items and (len(items) > LONGEST // 4 or _time_of(items[0]) < now - OLDEST):
-                self._remove(items.popleft())
+                gone = items.popleft()
+                self._remove(gone)
+                if own.open_bands and own.open_bands[0] is gone:
+                    own.open_bands.popleft()
 
     def _remove(self, each: Lane | Band | Mark) -> None:
         self._changed.pop(each, None)

@@ -44,7 +44,9 @@ class Verdict:
 class _Asked:
     """A request that is not settled."""
 
-    path: str
+    path: str = ""
+    carried: bool = False
+    """It went out under an id of ours."""
     sent: bool = False
     replayed: bool = False
     over: bool = False
@@ -60,7 +62,6 @@ class Ledger:
         self._prefix = f"{name}-"
         self._kept_paths = tuple(kept)
         self._asked: dict[int, _Asked] = {}
-        self._carried: set[int] = set()
         self._lost: dict[int, None] = {}
         self._entries: dict[int, dict[int, Entry]] = {}
         self._doubled: set[int] = set()
@@ -70,18 +71,17 @@ class Ledger:
 
     def request_id(self, number: int) -> str:
         """Return the id under which a request is about to be sent."""
-        self._carried.add(number)
+        self._entry_of(number).carried = True
         return f"{self._prefix}{number}"
 
     def listen(self, event: Event) -> None:
         """Take in what the session tells."""
         if not isinstance(event, RequestEvent):
             return
-        asked = self._asked.get(event.number)
-        if asked is None:
-            if isinstance(event, RequestAnswered):
-                return
-            asked = self._begin(event)
+        if isinstance(event, RequestAnswered) and event.number not in self._asked:
+            return
+        asked = self._entry_of(event.number)
+        asked.path = event.path
         match event:
             case RequestSent():
                 asked.sent, asked.replayed = True, event.replay
@@ -90,11 +90,14 @@ class Ledger:
             case RequestFailed():
                 asked.over = True
 
-    def _begin(self, event: RequestEvent) -> _Asked:
-        asked = self._asked[event.number] = _Asked(path=event.path)
-        self._made += 1
-        if len(self._asked) > UNSETTLED:
-            self._leave_out(next(iter(self._asked)))
+    def _entry_of(self, number: int) -> _Asked:
+        """Return what is known of a request; the first time, it begins."""
+        asked = self._asked.get(number)
+        if asked is None:
+            asked = self._asked[number] = _Asked()
+            self._made += 1
+            if len(self._asked) > UNSETTLED:
+                self._leave_out(next(iter(self._asked)))
         return asked
 
     # -- what the server tells --
@@ -117,7 +120,7 @@ class Ledger:
     def judge(self, number: int) -> None:
         """Settle a request of which the journal has been asked by id."""
         if number in self._asked and not self._settle(number):
-            self._close(number)
+            del self._asked[number]
             self._lose(number)
 
     def forget(self) -> None:
@@ -168,21 +171,17 @@ class Ledger:
             self._kept += 1
         elif not asked.sent:
             self._lose(number)
-        elif number in self._carried:
+        elif asked.carried:
             return False
         else:  # it was sent under no id of ours: the journal cannot tell
             self._leave_out(number)
             return True
-        self._close(number)
+        del self._asked[number]
         return True
 
     def _leave_out(self, number: int) -> None:
-        self._close(number)
-        self._made -= 1
-
-    def _close(self, number: int) -> None:
         del self._asked[number]
-        self._carried.discard(number)
+        self._made -= 1
 
     def _lose(self, number: int) -> None:
         self._lost[number] = None

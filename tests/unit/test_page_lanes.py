@@ -130,6 +130,18 @@ def test_a_refresh_is_a_band_from_its_start_to_its_end() -> None:
     assert lanes.tally().refreshes == 1
 
 
+def test_refreshes_that_overlap_are_bands_that_overlap() -> None:
+    """A client that knows no better starts several at once: each answer ends the oldest; the session's end, all."""
+    lanes = told(*(RefreshStarted(at=at, reason="refused") for at in (11.0, 12.0, 13.0, 14.0)))
+    lanes.add(RefreshSucceeded(at=15.0, expires_in=None))
+    lanes.add(RefreshFailed(at=16.0, status=400, retry_in=None))
+    assert [band.end for band in bands_of(lanes)] == [15.0, 16.0, None, None]
+    assert lanes.episode == (11.0, 16.0, True)
+    lanes.add(SessionExpired(at=17.0, reason="invalid_grant"))
+    assert [band.outcome for band in bands_of(lanes)] == ["succeeded", "failed", "ended", "ended"]
+    assert lanes.episode == (11.0, 17.0, False)
+
+
 def test_what_other_tabs_did_is_marked() -> None:
     """Tokens that another tab got, and who comes and goes there; what does not concern the timeline is left out."""
     lanes = told(
@@ -197,10 +209,12 @@ def test_what_was_cleared_does_not_come_back() -> None:
     """The rest of a request that went on while its track was cleared is not drawn; a new request is."""
     lanes = told(sent(1, 1.0))
     lanes.clear("freshfetch")
-    lanes.add(answered(1, 2.0, 401))
-    lanes.add(sent(2, 2.0))
-    lanes.add(answered(7, 2.0))
+    for event in (answered(1, 2.0, 401), held(1, 2.0), sent(1, 3.0, replay=True), answered(1, 4.0)):
+        lanes.add(event)
+    lanes.add(sent(2, 5.0))
+    lanes.add(answered(7, 5.0))
     assert [lane.number for lane in lanes_of(lanes)] == [2]
+    assert lanes.tracks["freshfetch"].dropped == set()
     lanes.clear("nobody")
 
 
@@ -217,8 +231,10 @@ def test_memory_is_bounded_in_number() -> None:
     changes = lanes.changes()
     assert len(changes["lanes"]) == LONGEST
     assert len(changes["gone"]) == 10 + 2 * (LONGEST + 10 - LONGEST // 4)
-    lanes.add(answered(0, 2.0))
+    lanes.add(failed(0, 2.0))
     assert lanes.changes()["lanes"] == []
+    lanes.add(RefreshSucceeded(at=2.0, expires_in=None))
+    assert bands_of(lanes)[0].end == 2.0
     assert lanes.tally().requests == LONGEST + 10
 
 

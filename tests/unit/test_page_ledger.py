@@ -128,7 +128,7 @@ def test_other_pages_requests_are_not_ours() -> None:
     ledger = new()
     send(ledger, 1)
     answer(ledger, 1)
-    entries = [entry(1, None), entry(2, "you-1"), entry(3, "me-x"), entry(4, "me-"), entry(5, "me-²")]
+    entries = [entry(1, None), entry(2, "you-1"), entry(3, "me-x"), entry(4, "me-"), entry(5, "me-²"), entry(6, "1")]
     assert look(ledger, *entries).lost == 1
     ledger.listen(RequestSent(number=2, replay=False, **DATA))
     answer(ledger, 2)
@@ -142,9 +142,10 @@ def test_a_journal_that_begins_anew_says_nothing_of_before() -> None:
     send(ledger, 1)
     send(ledger, 2)
     answer(ledger, 1)
+    ledger.read([entry(9, "me-2", 401, "echoed")])
     ledger.forget()
     answer(ledger, 2)
-    assert look(ledger, entry(1, "me-2")) == Verdict(made=1, confirmed=1)
+    assert look(ledger, entry(1, "me-2", 200, "echoed")) == Verdict(made=1, confirmed=1)
 
 
 def test_memory_is_bounded() -> None:
@@ -158,6 +159,14 @@ def test_memory_is_bounded() -> None:
     assert ledger.verdict().lost == UNSETTLED
     look(ledger, *(entry(number, f"me-{number}") for number in range(UNSETTLED, UNSETTLED + REMEMBERED)))
     assert ledger.verdict().lost == UNSETTLED - 5
+
+
+def test_what_is_done_twice_is_noticed_for_a_while_only() -> None:
+    """The second time counts as long as the first is remembered, and that is not for ever."""
+    ledger = new()
+    ledger.read(entry(number, f"me-{number}", 200, "echoed") for number in range(1, REMEMBERED + 2))
+    ledger.read([entry(REMEMBERED + 5, "me-1", 200, "echoed"), entry(REMEMBERED + 6, "me-9", 200, "echoed")])
+    assert ledger.verdict().doubled == 1
 
 
 def test_the_verdict_is_said_in_words() -> None:
