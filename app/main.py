@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from secrets import token_hex
 from typing import Any
 
+import js
 from pyscript import config
 
 from freshfetch import HeartbeatPolicy, QueuePolicy, Session
@@ -12,32 +14,41 @@ from page.controls import Controls
 from page.drafts import Drafts
 from page.elements import TabShelf
 from page.events_panel import EventsPanel
+from page.ledger import Ledger
 from page.mock_controls import MockControls
 from page.notebook import Notebook
 from page.notes import Notes
 from page.notices import Notices
+from page.numbered import NumberedTransport
 from page.server_panel import ServerPanel
 from page.session_panel import SessionPanel
 from page.shell import Shell
 from page.sign_in import SignIn
+from page.timeline import Timeline
 
 LARGEST_BURST = 1000
+KEPT = ("notes", "heartbeat")
 
 
 async def main(settings: dict[str, Any]) -> None:
     """Run the page."""
+    # What carries a note is sent until it arrives, and the heartbeat comes round by itself.
+    ledger = Ledger(token_hex(4), kept=[js.URL.new(settings[name], js.document.baseURI).pathname for name in KEPT])
     session = connect(
         settings["auth"],
+        # Only a server that keeps a journal has a use for the numbers.
+        transport=NumberedTransport(ledger) if "mock" in settings else None,
         queue=QueuePolicy(max_size=LARGEST_BURST),
         heartbeat=HeartbeatPolicy(url=settings["heartbeat"]),
     )
+    session.subscribe(ledger.listen)
     async with session:
-        await page(session, settings).run()
+        await page(session, ledger, settings).run()
 
 
-def page(session: Session, settings: dict[str, Any]) -> Shell:
+def page(session: Session, ledger: Ledger, settings: dict[str, Any]) -> Shell:
     """Put the page together."""
-    mock = MockControls(settings.get("mock", ""))
+    mock = MockControls(settings.get("mock", ""), ledger)
     drafts = Drafts(TabShelf("freshfetch.page.drafts"))
     return Shell(
         session,
@@ -51,8 +62,9 @@ def page(session: Session, settings: dict[str, Any]) -> Shell:
         ),
         notices=Notices(),
         session_panel=SessionPanel(),
-        server_panel=ServerPanel(mock),
+        server_panel=ServerPanel(mock, ledger),
         events_panel=EventsPanel(),
+        timeline=Timeline(),
         controls=Controls(session, mock, data=settings["data"], heartbeat=settings["heartbeat"]),
     )
 

@@ -18,6 +18,7 @@ STAMP = ".stamp"
 
 # Folder in vendor/ -> package, and the patterns in it; every pattern must match.
 PARTS = {
+    "d3": ("d3", ["dist/d3.min.js", "LICENSE"]),
     "pico": ("@picocss/pico", ["css/pico.min.css", "LICENSE.md"]),
     "pyodide": (
         "pyodide",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .server_panel import ServerPanel
     from .session_panel import SessionPanel
     from .sign_in import SignIn
+    from .timeline import Timeline
 
 TICK = 1.0
 LOOK_EVERY = 2
@@ -58,6 +59,7 @@ class Shell:
         session_panel: SessionPanel,
         server_panel: ServerPanel,
         events_panel: EventsPanel,
+        timeline: Timeline,
         controls: Controls,
     ) -> None:
         self._session = session
@@ -69,6 +71,7 @@ class Shell:
         self._session_panel = session_panel
         self._server_panel = server_panel
         self._events_panel = events_panel
+        self._timeline = timeline
         self._controls = controls
         self._tasks = Tasks()
         self._frame = Frame(self._draw_live)
@@ -84,6 +87,7 @@ class Shell:
         listen(find("sign-out"), "click", lambda _: self._tasks.start(self._session.sign_out()))
         listen(js.window, "online", lambda _: self._notes.wake())
         self._begin()
+        self._timeline.start()
         await self._find_controls()
         ticks = 0
         while True:
@@ -117,6 +121,7 @@ class Shell:
 
     def _on_event(self, event: Event) -> None:
         self._events_panel.add(event)
+        self._timeline.listen(event)
         match event:
             case SignedIn():
                 self._on_signed_in(event)

@@ -5,6 +5,7 @@ What is said to the person is plain; what is said of an event may use the librar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from freshfetch import (
@@ -35,6 +36,8 @@ from freshfetch import (
     TransportError,
 )
 
+from .lanes import FRESHFETCH, Tally
+from .ledger import Verdict
 from .notebook import Note, SaveState
 
 MINUTE = 60
@@ -65,6 +68,9 @@ REASONS = {
     "refused": "the server refused the access token",
     "forced": "asked for by the page",
 }
+
+CLIENTS = {FRESHFETCH: "freshfetch", "naive": "A naive client"}
+"""What the tracks of the timeline are called."""
 
 SAVE_STATES = {
     SaveState.SAVED: "Saved",
@@ -231,6 +237,35 @@ def next_try(seconds: float | None) -> str:
 def counted(number: int, one: str, many: str) -> str:
     """Say how many."""
     return f"{number} {one if number == 1 else many}"
+
+
+def tally(counts: Sequence[tuple[str, Tally]]) -> str:
+    """Say what came of the requests of each client."""
+    return " ".join(_tally(name, each) for name, each in counts)
+
+
+def _tally(name: str, counts: Tally) -> str:
+    parts = [
+        counted(counts.requests, "request", "requests"),
+        f"{counts.refused} answered 401" if counts.refused else "",
+        counted(counts.refreshes, "refresh", "refreshes"),
+        f"{counts.under_way} under way" if counts.under_way else "",
+        f"{counts.failed} failed",
+    ]
+    whose = "" if name == FRESHFETCH else f"{CLIENTS.get(name, name)}: "
+    return f"{whose}{', '.join(filter(None, parts))}."
+
+
+def verdict(found: Verdict) -> str:
+    """Say how the page's requests fared at the server."""
+    parts = [
+        f"{found.confirmed} answered",
+        f"{found.open} still open" if found.open else "",
+        f"{found.kept} failed and tried again" if found.kept else "",
+        f"{found.lost} lost",
+        f"{found.doubled} done twice",
+    ]
+    return f"Of {counted(found.made, 'request', 'requests')} this page made: {', '.join(filter(None, parts))}."
 
 
 def duration(seconds: float) -> str:
