@@ -15,6 +15,7 @@ const PAGES = ["", "index.html"];
 const POST_AGAIN = 100; // milliseconds
 const START_AGAIN = 2_000;
 const SILENCE = 15_000; // without a word from any host, not even that it is starting
+const LONGEST = 240_000; // a browser ends a service worker that is busy with one request for five minutes
 const RETRY_AFTER = 2; // seconds
 const BODILESS = [204, 205, 304];
 
@@ -105,13 +106,16 @@ class Call {
   }
 
   taken(host) {
+    if (this.host) return;
     this.host = host;
+    this.limit = setTimeout(() => this.giveUp(), LONGEST);
     watch(host);
   }
 
   start(status, headers) {
     const stream = new ReadableStream({ start: (body) => (this.body = body), cancel: () => this.giveUp() });
     this.resolve(this.response(status, headers, stream));
+    clearTimeout(this.limit);
   }
 
   response(status, headers, body) {
@@ -139,6 +143,7 @@ class Call {
   }
 
   forget() {
+    clearTimeout(this.limit);
     calls.delete(this.id);
     this.done();
   }
