@@ -32,7 +32,7 @@ class Post(Protocol):
     """Takes one part of an answer to whoever waits for it."""
 
     def __call__(self, call: str, part: str, head: str, content: bytes, /) -> object:
-        """Send it. `call` names the request; `part` is one of
+        """Send it; `call` names the request, `part` what it is.
 
         whole   all of the answer at once; `head` is JSON, {"status", "headers": [[name, value], ...]}
         start   the head alone
@@ -141,10 +141,10 @@ class EmbeddedServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, call: str, head: str, body: Any) -> None:
-        """Begin to answer a request; `head` is JSON, `body` bytes or a view of such.
+        """Begin to answer a request; `body` is bytes or a view of such, `head` is JSON.
 
-        {"origin", "method", "path", "query", "headers": [[name, value], ...]}: `path` begins where the server does, with
-        a slash, and is encoded as in the URL; `query` has no question mark.
+        {"origin", "method", "path", "query", "headers": [[name, value], ...]}: `path` begins with a slash where the
+        server begins, and is encoded as in the URL; `query` has no question mark.
         """
         reply = self._replies[call] = Reply(call, bytes(body), keeper=self._keeper, post=self._post)
         task = asyncio.ensure_future(self._answer(call, scope_of(json.loads(head)), reply))

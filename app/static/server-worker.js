@@ -9,6 +9,11 @@ const REMEMBERED = 10_000; // requests that have been taken: none is taken twice
 const channel = new BroadcastChannel(NAME);
 const tell = (id, part, more = {}) => channel.postMessage({ id, part, host: HOST, ...more });
 
+function end() {
+  self.postMessage?.("ended"); // to the tab whose worker this is; a shared one has none
+  close();
+}
+
 // ---- what is kept ----
 
 const done = (request) =>
@@ -22,7 +27,7 @@ async function open() {
   opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
   const opened = await done(opening);
   // The person has cleared the data of this site: the locks went with it, and what is known here should go, too.
-  opened.onclose = opened.onversionchange = () => close();
+  opened.onclose = opened.onversionchange = end;
   return opened;
 }
 
@@ -92,4 +97,4 @@ async function serve() {
 navigator.locks
   .request(`${NAME} ${HOST}`, () => navigator.locks.request(NAME, serve))
   .catch(() => tell("", "failed"))
-  .finally(() => close()); // it could not start: the next may try
+  .finally(end); // it could not start: the next may try

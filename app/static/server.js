@@ -39,8 +39,13 @@
   const startWorker = (policy) => {
     const url = policy.createScriptURL(WORKER);
     const options = { type: "module", name: "freshfetch server" };
-    worker?.terminate?.();
-    worker = window.SharedWorker ? new SharedWorker(url, { ...options, extendedLifetime: true }) : new Worker(url, options);
+    if (window.SharedWorker) {
+      worker = new SharedWorker(url, { ...options, extendedLifetime: true }); // the one there is, if there is one
+      return;
+    }
+    if (worker) return; // it is starting, or waits for its turn
+    worker = new Worker(url, options);
+    worker.addEventListener("message", () => (worker = null)); // all it ever says is that it has ended
   };
 
   const controlled = () =>

@@ -31,7 +31,7 @@ TOOLS = """
         method: "POST", body: JSON.stringify(fields), headers: token ? {Authorization: `Bearer ${token}`} : {},
     });
     const login = () => post("api/auth/login", {username: "ada", password: "lovelace"});
-    const said = (answer) => answer.then(async (got) => [got.status, await got.text()], (error) => error.name);
+    const said = (answer) => answer.then((got) => got.text()).catch((error) => error.name);
     const journal = async (enough) => {
         for (;;) {
             const {entries} = await mock("GET", "journal");
@@ -39,6 +39,7 @@ TOOLS = """
         }
     };
 """
+NewTab = Callable[..., "Tab"]
 # Runs in the service worker: a minute passes in a tenth of a second.
 FASTER = """
     const [later, now, start] = [setTimeout, Date.now, Date.now()];
@@ -72,7 +73,9 @@ class Tab:
 
     def close(self) -> None:
         """Close the window."""
-        self._focus().close()
+        driver = self._focus()
+        driver.close()
+        driver.switch_to.window(driver.window_handles[0])
 
     def _focus(self) -> Any:
         self.browser.driver.switch_to.window(self.handle)
@@ -92,31 +95,38 @@ def kill_host(tab: Tab) -> None:
     assert tab.command("Target.closeTarget", targetId=host)["success"]
 
 
-def in_service_worker(tab: Tab, source: str) -> None:
-    """Run JavaScript in the service worker."""
+@contextlib.contextmanager
+def in_service_worker(tab: Tab, source: str) -> Iterator[None]:
+    """Run JavaScript in the service worker, which is ended afterwards: the next event starts it as it was."""
     (service,) = workers(tab, "service_worker")
     with contextlib.closing(Wire(tab.browser.address, service)) as wire:
         wire.evaluate(source)
+    yield
+    assert tab.command("Target.closeTarget", targetId=service)["success"]
 
 
 @pytest.fixture
-def new_tab(browser: Chromium, server: Server) -> Callable[[], Tab]:
-    """Open windows of a page that has chosen the embedded server."""
+def new_tab(module_browser: Chromium, server: Server) -> Iterator[NewTab]:
+    """Open windows of a page that has chosen the embedded server, with a script that runs before anything else.
+
+    Nothing is forgotten between tests, since the worker of the test before is as good as a new one.
+    """
     tabs: list[Tab] = []
 
-    def open_one() -> Tab:
-        if tabs:
-            browser.driver.switch_to.new_window("window")
-        tabs.append(Tab(browser, f"{server.url}{LIGHT}?server=embedded").open())
-        assert tabs[-1].run("return freshfetchServer.reachable")
+    def open_one(before: str = "") -> Tab:
+        module_browser.driver.switch_to.new_window("window")
+        tabs.append(Tab(module_browser, f"{server.url}{LIGHT}?server=embedded"))
+        tabs[-1].command("Page.addScriptToEvaluateOnNewDocument", source=before)
+        assert tabs[-1].open().run("return freshfetchServer.reachable")
         return tabs[-1]
 
-    return open_one
+    yield open_one
+    module_browser._close_pages()
 
 
 @pytest.fixture
-def tab(new_tab: Callable[[], Tab]) -> Tab:
-    """One such window, with everything at the start: a worker of the test before may still live."""
+def tab(new_tab: NewTab) -> Tab:
+    """One such window, and the server in it at the start."""
     tab = new_tab()
     tab.run("await mock('POST', 'reset')")
     return tab
@@ -186,7 +196,7 @@ def test_a_static_host_is_enough_below_any_path(browser: Chromium, static_site: 
     assert [url for url in page.script(leaks) if not url.startswith(static_site)] == []
 
 
-def test_all_tabs_share_one_server(tab: Tab, new_tab: Callable[[], Tab]) -> None:
+def test_all_tabs_share_one_server(tab: Tab, new_tab: NewTab) -> None:
     """What one tab asked another finds in the journal, and there is one worker."""
     tab.run("await login()")
     second = new_tab()
@@ -305,24 +315,20 @@ def test_a_reader_who_leaves_is_noticed(tab: Tab) -> None:
     )
 
 
-def test_without_a_shared_worker_the_tabs_take_turns(new_tab: Callable[[], Tab]) -> None:
+def test_without_a_shared_worker_the_tabs_take_turns(tab: Tab, new_tab: NewTab) -> None:
     """Each tab has a worker, one of them the lock; when its tab is closed the next one goes on with what was known."""
-    first = without_shared_worker(new_tab())
-    first.run("await mock('POST', 'reset'); await login()")
-    second = without_shared_worker(new_tab())
-    assert len(second.run("return journal((all) => all.length)")) == 1
+    kill_host(tab)
+    tab.close()
+    first = new_tab("delete window.SharedWorker")
+    first.run("window.tokens = await (await login()).json()")
+    second = new_tab("delete window.SharedWorker")
+    assert len(second.run("return journal(() => true)")) == 1
     assert workers(second, "shared_worker") == []
+    refreshed = "return (await post('api/auth/refresh', given[0])).status"
+    tokens = first.run("return tokens")
     first.close()
-    assert second.run("return [(await journal(() => true)).length, (await login()).status]") == [0, 200]
-
-
-def without_shared_worker(tab: Tab) -> Tab:
-    """Load the page in a browser that has none."""
-    tab.command("Page.addScriptToEvaluateOnNewDocument", source="delete window.SharedWorker")
-    tab.open()
-    for worker in workers(tab, "shared_worker"):
-        tab.command("Target.closeTarget", targetId=worker)
-    return tab
+    assert second.run(refreshed, {"refreshToken": tokens["refreshToken"]}) == 200
+    assert len(second.run("return journal(() => true)")) == 1
 
 
 def test_a_server_that_cannot_start_is_a_503(browser: Chromium, static_site: str, tmp_path: Path) -> None:
@@ -339,15 +345,16 @@ def test_a_server_that_cannot_start_is_a_503(browser: Chromium, static_site: str
 
 def test_a_server_that_says_nothing_is_a_503(tab: Tab) -> None:
     """Nobody takes the request for a quarter of a minute."""
-    in_service_worker(tab, "channel.postMessage = () => {};" + FASTER)
-    assert tab.run("const answer = await login(); return [answer.status, answer.headers.get('Retry-After')]") == [503, "2"]
+    with in_service_worker(tab, "channel.postMessage = () => {};" + FASTER):
+        answer = tab.run("const {status, headers} = await login(); return [status, headers.get('Retry-After')]")
+    assert answer == [503, "2"]
 
 
 def test_a_request_that_is_never_answered_ends(tab: Tab) -> None:
     """After four minutes, before the browser would end the service worker and all that waits for it."""
-    in_service_worker(tab, FASTER)
     tab.run("await mock('POST', 'faults', {path: '/api/data', kind: 'stall'})")
-    assert tab.run("return said(fetch('/api/data'))") == "TypeError"
+    with in_service_worker(tab, FASTER):
+        assert tab.run("return said(fetch('/api/data'))") == "TypeError"
     assert tab.run("return (await journal(([entry]) => entry.done)).length") == 1
 
 
@@ -356,7 +363,7 @@ def test_the_real_server_of_the_same_origin_is_reached_again(tab: Tab, server: S
     plain = f"{server.url}{LIGHT}"
     assert tab.open(plain).run("return (await login()).status") == 200
     assert [entry["path"] for entry in server.journal()] == ["/api/auth/login"]
-    assert tab.run("await freshfetchServer.reachable; return (await navigator.serviceWorker.getRegistrations()).length") == 0
+    assert tab.run("await freshfetchServer.reachable; return navigator.serviceWorker.getRegistrations()") == []
     assert tab.open(plain).run("return navigator.serviceWorker.controller") is None
 
 
