@@ -283,6 +283,38 @@ def test_a_slow_answer_arrives_and_a_redirect_leads_on(tab: Tab) -> None:
     ) == [["quick", "slow"], True]
 
 
+def test_a_request_that_is_posted_twice_is_carried_out_once(tab: Tab) -> None:
+    """The service worker posts again while it has no sign; the host takes it once and says so each time."""
+    said = tab.run(
+        """
+        const head = {origin: location.origin, method: "POST", path: "/api/auth/login", query: "", headers: []};
+        const body = new TextEncoder().encode('{"username": "ada", "password": "lovelace"}').buffer;
+        const channel = new BroadcastChannel("freshfetch server /");
+        const parts = [];
+        const done = new Promise((resolve) => channel.onmessage = ({data}) => {
+            if (data.id === "twice" && data.host) parts.push(data.part);
+            if (parts.length === 3) resolve();
+        });
+        for (let n = 0; n < 2; n++) channel.postMessage({id: "twice", part: "ask", head: JSON.stringify(head), body});
+        await done;
+        channel.close();
+        return [parts.sort(), (await journal(() => true)).length];
+        """
+    )
+    assert said == [["taken", "taken", "whole"], 1]
+
+
+def test_an_address_of_the_server_can_be_gone_to(tab: Tab, new_tab: NewTab) -> None:
+    """A navigation from a page that has chosen the embedded server is answered by it, as a sign-in page has to be."""
+    tab.run("await mock('PUT', 'settings', {grace: 7})")
+    other = new_tab().open(f"{tab.url.partition('/harness')[0]}/mock/settings")
+    assert other.command("Runtime.evaluate", expression="JSON.parse(document.body.textContent).grace")["result"] == {
+        "type": "number",
+        "value": 7,
+        "description": "7",
+    }
+
+
 def test_what_belongs_to_a_request_reaches_the_server(tab: Tab) -> None:
     """Method, query, encoded path, headers and a body of bytes; and answers without a body, or with HEAD, have none."""
     sent = tab.run(
