@@ -31,7 +31,8 @@ KEPT = ("notes", "heartbeat")
 
 
 async def main(settings: dict[str, Any]) -> None:
-    """Run the page."""
+    """Run the page, as soon as what it asks gets to its server."""
+    await js.freshfetchServer.reachable
     # What carries a note is sent until it arrives, and the heartbeat comes round by itself.
     ledger = Ledger(token_hex(4), kept=[js.URL.new(settings[name], js.document.baseURI).pathname for name in KEPT])
     session = connect(

@@ -23,7 +23,7 @@ from tests.browser.harness.notes_page import NotesPage
 from tests.browser.harness.site import HARNESS, write_site
 
 CHROMIUM = pytest.StashKey[Chromium]()
-OpenPage = Callable[[], NotesPage]
+OpenPage = Callable[..., NotesPage]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -103,10 +103,10 @@ def open_page(browser: Chromium, server: Server) -> Iterator[OpenPage]:
     """Open windows with the page; at the end, whatever happened, no token is in sight and nothing was refused."""
     pages: list[NotesPage] = []
 
-    def open_one() -> NotesPage:
+    def open_one(address: str = "/") -> NotesPage:
         if pages:
             browser.driver.switch_to.new_window("window")
-        pages.append(NotesPage(browser, server.url + "/"))
+        pages.append(NotesPage(browser, server.url + address))
         return pages[-1].open()
 
     yield open_one
