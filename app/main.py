@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import js
 from pyscript import config
 
 from freshfetch import HeartbeatPolicy, QueuePolicy, Session
@@ -25,7 +26,8 @@ LARGEST_BURST = 1000
 
 
 async def main(settings: dict[str, Any]) -> None:
-    """Run the page."""
+    """Run the page, as soon as what it asks gets to its server."""
+    await js.freshfetchServer.reachable
     session = connect(
         settings["auth"],
         queue=QueuePolicy(max_size=LARGEST_BURST),

@@ -16,8 +16,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import asdict, dataclass
+from typing import Any, cast
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,6 +35,15 @@ class Faults:
     def __init__(self) -> None:
         self.rules: dict[int, Rule] = {}
         self.last_id = 0
+
+    def dump(self) -> dict[str, object]:
+        """Return all of it as plain values."""
+        return {"rules": [asdict(rule) for rule in self.rules.values()], "last": self.last_id}
+
+    def load(self, data: Mapping[str, Any]) -> None:
+        """Take over what `dump` returned."""
+        rules, self.last_id = [Rule(**item) for item in data["rules"]], data["last"]
+        self.rules = {rule.id: rule for rule in rules}
 
     def add(self, data: Mapping[str, object], *, now: float) -> Rule:
         """Set a rule, or raise a ValueError that says what is wrong with it."""

@@ -6,7 +6,9 @@ Each user has a namespace of their own. A client may choose a note's id, which m
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 LONGEST_TEXT = 10_000
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -31,6 +33,17 @@ class Notes:
 
     def __init__(self) -> None:
         self.by_user: dict[str, dict[str, Note]] = {}
+
+    def dump(self) -> dict[str, object]:
+        """Return all of it as plain values."""
+        return {user: [asdict(note) for note in own.values()] for user, own in self.by_user.items()}
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any]) -> Notes:
+        """Make it again from what `dump` returned."""
+        notes = cls()
+        notes.by_user = {user: {item["id"]: Note(**item) for item in own} for user, own in data.items()}
+        return notes
 
     def of(self, user: str) -> list[Note]:
         """List one user's notes."""

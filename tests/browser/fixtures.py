@@ -25,7 +25,7 @@ from tests.browser.harness.site import HARNESS, write_site
 from tools.browser import ENGINES
 
 BROWSER = pytest.StashKey[Browser]()
-OpenPage = Callable[[], NotesPage]
+OpenPage = Callable[..., NotesPage]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -110,10 +110,10 @@ def open_page(browser: Chromium, server: Server) -> Iterator[OpenPage]:
     """Open windows with the page; at the end, whatever happened, no token is in sight and nothing was refused."""
     pages: list[NotesPage] = []
 
-    def open_one() -> NotesPage:
+    def open_one(address: str = "/") -> NotesPage:
         if pages:
             browser.driver.switch_to.new_window("window")
-        pages.append(NotesPage(browser, server.url + "/"))
+        pages.append(NotesPage(browser, server.url + address))
         return pages[-1].open()
 
     yield open_one
