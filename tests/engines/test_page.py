@@ -111,3 +111,20 @@ def test_a_server_that_was_down_is_found_again(page: NotesPage, server: Server) 
     page.press("#sign-in-button")
     page.wait_for_note("written in the dark")
     assert created(server) == 1
+
+
+def test_the_server_inside_the_browser_serves_two_tabs(open_page: OpenPage, server: Server) -> None:
+    """Sign in, a note, a token that dies: one refresh; after a reload and in a second tab all is there."""
+    page = open_page("/?server=embedded").sign_in()
+    page.script("return fetch('mock/expire', {method: 'POST', body: '{}'})")
+    page.add_note("kept inside the browser")
+    page.wait_for_note("kept inside the browser")
+    # Asked before the reload: where a shared worker ends with its last page, the next one has a journal of its own.
+    answer = page.script("return fetch('mock/journal?path=*/refresh').then((answer) => answer.json())")
+    assert [entry["effects"] for entry in answer["entries"]] == [["refreshed"]]
+    page.open().wait_for_note("kept inside the browser")
+    second = open_page("/?server=embedded")
+    second.wait_for_note("kept inside the browser")
+    second.add_note("from the second")
+    second.wait_for_note("from the second")
+    assert server.journal() == []
