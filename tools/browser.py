@@ -78,7 +78,7 @@ class Engine:
     @property
     def help(self) -> str:
         """Say what is missing and how to get it."""
-        variables = " ".join(f"{part.variable}=/path/to/{part.usual[0]}" for part in (self.browser, self.driver))
+        variables = " ".join(f"{part.variable}=/path/to/{Path(part.usual[0]).name}" for part in (self.browser, self.driver))
         return HELP.format(
             engine=self.name,
             wanted=self.wanted,
