@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+from mock_server.wire import plain
 
 LONGEST_TEXT = 10_000
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -36,7 +38,7 @@ class Notes:
 
     def dump(self) -> dict[str, object]:
         """Return all of it as plain values."""
-        return {user: [asdict(note) for note in own.values()] for user, own in self.by_user.items()}
+        return {user: [plain(note) for note in own.values()] for user, own in self.by_user.items()}
 
     @classmethod
     def load(cls, data: Mapping[str, Any]) -> Notes:

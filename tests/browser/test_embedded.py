@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver.support.ui import WebDriverWait
 
 from mock_server import archive
 from mock_server.testing import Server
 from tests.browser.fixtures import OpenPage
 from tests.browser.harness.cdp import Wire
-from tests.browser.harness.chromium import Chromium
+from tests.browser.harness.chromium import SCRIPT_TIMEOUT, Chromium
 from tests.browser.harness.notes_page import NotesPage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,6 +135,13 @@ def tab(new_tab: NewTab) -> Tab:
 
 
 @pytest.fixture
+def blank(tab: Tab) -> Tab:
+    """Another window, with nothing in it."""
+    tab.browser.driver.switch_to.new_window("window")
+    return Tab(tab.browser, "about:blank")
+
+
+@pytest.fixture
 def static_site(tmp_path: Path) -> Iterator[str]:
     """The page below a path of a server that knows files and nothing else; it says where.
 
@@ -241,6 +250,16 @@ def test_a_request_under_way_fails_when_its_worker_is_killed(tab: Tab) -> None:
     assert tab.run("return (await login()).status") == 200
 
 
+def test_clearing_the_data_of_the_site_clears_the_server(tab: Tab) -> None:
+    """The worker ends although its page is open; the next one knows nobody, and answers."""
+    given = tab.run("const {refreshToken} = await (await login()).json(); return {refreshToken}")
+    origin = tab.run("return location.origin")
+    tab.command("Storage.clearDataForOrigin", origin=origin, storageTypes="all")
+    WebDriverWait(tab.browser.driver, SCRIPT_TIMEOUT).until(lambda _: workers(tab, "shared_worker") == [])
+    assert tab.open().run("return freshfetchServer.reachable")
+    assert tab.run("return (await post('api/auth/refresh', given[0])).status", given) == 400
+
+
 def test_a_reload_past_the_cache_is_answered(tab: Tab) -> None:
     """After shift and reload a page has no service worker; it gets it back."""
     tab.run("window.before = true")
@@ -281,6 +300,34 @@ def test_a_slow_answer_arrives_and_a_redirect_leads_on(tab: Tab) -> None:
         return [order, (await fetch("/api/data/moved")).url.endsWith("/api/data/there")];
         """
     ) == [["quick", "slow"], True]
+
+
+def test_a_request_that_is_posted_twice_is_carried_out_once(tab: Tab) -> None:
+    """The service worker posts again while it has no sign; the host takes it once and says so each time."""
+    said = tab.run(
+        """
+        const head = {origin: location.origin, method: "POST", path: "/api/auth/login", query: "", headers: []};
+        const body = new TextEncoder().encode('{"username": "ada", "password": "lovelace"}').buffer;
+        const channel = new BroadcastChannel("freshfetch server /");
+        const parts = [];
+        const done = new Promise((resolve) => channel.onmessage = ({data}) => {
+            if (data.id === "twice" && data.host) parts.push(data.part);
+            if (parts.length === 3) resolve();
+        });
+        for (let n = 0; n < 2; n++) channel.postMessage({id: "twice", part: "ask", head: JSON.stringify(head), body});
+        await done;
+        channel.close();
+        return [parts.sort(), (await journal(() => true)).length];
+        """
+    )
+    assert said == [["taken", "taken", "whole"], 1]
+
+
+def test_an_address_of_the_server_can_be_gone_to(tab: Tab, blank: Tab) -> None:
+    """While a page is open that has chosen the embedded server, it answers navigations: a sign-in page has to be."""
+    tab.run("await mock('PUT', 'settings', {grace: 7})")
+    blank.open(f"{tab.run('return location.origin')}/mock/settings")
+    assert json.loads(blank.run("return document.body.textContent"))["grace"] == 7
 
 
 def test_what_belongs_to_a_request_reaches_the_server(tab: Tab) -> None:

@@ -323,7 +323,7 @@ def policy(page: Path) -> dict[str, str]:
 
 
 def test_49_the_policy_allows_what_the_page_needs_and_no_more() -> None:
-    """No inline script, no eval, no foreign host, the one policy of Trusted Types lets worker scripts pass, no markup."""
+    """No inline script, no eval, no foreign host; the one policy of Trusted Types lets no string become markup."""
     assert policy(ROOT / "index.html") == {
         "default-src": "'none'",
         "script-src": "'self' 'wasm-unsafe-eval'",
