@@ -78,7 +78,8 @@ class Engine:
     @property
     def help(self) -> str:
         """Say what is missing and how to get it."""
-        variables = " ".join(f"{part.variable}=/path/to/{Path(part.usual[0]).name}" for part in (self.browser, self.driver))
+        named = ((part.variable, Path(part.usual[0]).name) for part in (self.browser, self.driver))
+        variables = " ".join(f"{variable}=/path/to/{program}" for variable, program in named)
         return HELP.format(
             engine=self.name,
             wanted=self.wanted,
