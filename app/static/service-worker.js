@@ -14,7 +14,8 @@ const PAGES = ["", "index.html"];
 
 const POST_AGAIN = 100; // milliseconds
 const START_AGAIN = 2_000;
-const SILENCE = 15_000; // without a word from any host, not even that it is starting
+const SILENCE = 15_000; // without a word from any host
+const STARTING = 120_000; // of a host that lives and is starting, too busy to say so again
 const LONGEST = 240_000; // a browser ends a service worker that is busy with one request for five minutes
 const RETRY_AFTER = 2; // seconds
 const BODILESS = [204, 205, 304];
@@ -69,7 +70,6 @@ class Call {
     this.request = event.request;
     this.answered = new Promise((resolve) => (this.resolve = resolve));
     event.waitUntil(new Promise((resolve) => (this.done = resolve)));
-    this.request.signal.addEventListener("abort", () => this.giveUp());
     calls.set(this.id, this);
     this.send();
   }
@@ -83,8 +83,8 @@ class Call {
     this.heard = Date.now();
     this.asked = this.heard - START_AGAIN + 5 * POST_AGAIN;
     while (calls.has(this.id) && !this.host) {
-      if (Date.now() - this.heard > SILENCE) return this.end(unavailable());
-      if (Date.now() - Math.max(this.heard, this.asked) > START_AGAIN) this.askForStart();
+      if (Date.now() - this.heard > (this.starting ? STARTING : SILENCE)) return this.end(unavailable());
+      if (!this.starting && Date.now() - Math.max(this.heard, this.asked) > START_AGAIN) this.askForStart();
       channel.postMessage(this.message);
       await new Promise((resolve) => setTimeout(resolve, POST_AGAIN));
     }
@@ -98,6 +98,7 @@ class Call {
   hear({ part, host, status, headers, content }) {
     this.heard = Date.now();
     if (part === "taken") this.taken(host);
+    else if (part === "starting") watch((this.starting = host));
     else if (part === "whole") this.end(this.response(status, headers, content));
     else if (part === "start") this.start(status, headers);
     else if (part === "chunk") this.body?.enqueue(content);
@@ -176,5 +177,8 @@ async function watch(host) {
   watched.add(host);
   await navigator.locks.request(`${NAME} ${host}`, { mode: "shared" }, () => {});
   watched.delete(host);
-  for (const call of [...calls.values()]) if (call.host === host) call.lose();
+  for (const call of [...calls.values()]) {
+    if (call.host === host) call.lose();
+    else if (call.starting === host) call.starting = null;
+  }
 }

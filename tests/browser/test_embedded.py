@@ -103,8 +103,10 @@ def in_service_worker(tab: Tab, source: str) -> Iterator[None]:
     (service,) = workers(tab, "service_worker")
     with contextlib.closing(Wire(tab.browser.address, service)) as wire:
         wire.evaluate(source)
-    yield
-    assert tab.command("Target.closeTarget", targetId=service)["success"]
+    try:
+        yield
+    finally:
+        assert tab.command("Target.closeTarget", targetId=service)["success"]
 
 
 @pytest.fixture
@@ -395,6 +397,24 @@ def test_a_server_that_says_nothing_is_a_503(tab: Tab) -> None:
     with in_service_worker(tab, "channel.postMessage = () => {};" + FASTER):
         answer = tab.run("const {status, headers} = await login(); return [status, headers.get('Retry-After')]")
     assert answer == [503, "2"]
+
+
+@pytest.mark.parametrize("lives,status", [(True, 200), (False, 503)])
+def test_a_server_that_is_starting_is_waited_for_while_it_lives(tab: Tab, lives: bool, status: int) -> None:
+    """It said so once, and is then busy for a minute; a worker that has ended meanwhile is not waited for."""
+    if lives:
+        tab.run("void navigator.locks.request('freshfetch server / busy', () => new Promise(() => {}))")
+    busy = """
+        const post = channel.postMessage.bind(channel);
+        let since = null;
+        channel.postMessage = (message) => {
+            if (!since) calls.get(message.id).hear({part: "starting", host: "busy"});
+            since ??= Date.now();
+            if (Date.now() - since > 60_000) post(message);
+        };
+    """
+    with in_service_worker(tab, FASTER + busy):
+        assert tab.run("return (await login()).status") == status
 
 
 def test_a_request_that_is_never_answered_ends(tab: Tab) -> None:
