@@ -46,7 +46,9 @@ class SignIn:
     def show(self, why: str = "") -> None:
         """Put the form on the page; ``why`` says how it came to this."""
         self._put_away()
-        find("sign-in-place").append(self._form)
+        place = find("sign-in-place")
+        if not place.contains(self._form):  # moving it would take the focus from somebody who is typing
+            place.append(self._form)
         find("sign-in-view").hidden = False
         reason = find("sign-in-why")
         reason.hidden = not why

@@ -71,6 +71,16 @@ def test_what_is_typed_and_pressed_before_python_is_there_counts(browser: Chromi
     page.until(lambda: page.seen("#who") == "grace", "grace to be signed in")
 
 
+def test_python_may_come_in_the_middle_of_a_word(browser: Chromium, server: Server) -> None:
+    """Who is typing as the app starts goes on typing: the field keeps the focus."""
+    page = NotesPage(browser, server.url + "/")
+    page.driver.get(page.url)
+    page.type("#username", "gra")
+    page.ready()
+    page.driver.switch_to.active_element.send_keys("ce")
+    assert page.script("return document.getElementById('username').value") == "grace"
+
+
 def test_a_wrong_password_is_said_next_to_the_field(open_page: OpenPage) -> None:
     """The message is in plain words, the password has the focus, and a second try works."""
     page = open_page()
