@@ -1,0 +1,48 @@
+"""How the page is looked at: wide and narrow, by day and by night."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from tests.browser.harness.notes_page import NotesPage
+
+WIDTHS = (1280, 390)
+HEIGHTS = {1280: 900, 390: 844}
+SCHEMES = ("light", "dark")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A width in CSS pixels and a colour scheme."""
+
+    width: int
+    scheme: str
+
+    def __str__(self) -> str:
+        """Name it as a part of a file's name."""
+        return f"{self.width}-{self.scheme}"
+
+    def put_on(self, page: NotesPage) -> None:
+        """Show the page so. Nothing moves, so that what is seen is final."""
+        size = {"width": self.width, "height": HEIGHTS.get(self.width, 900), "deviceScaleFactor": 1, "mobile": False}
+        page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        features = {"prefers-color-scheme": self.scheme, "prefers-reduced-motion": "reduce"}
+        media = [{"name": name, "value": value} for name, value in features.items()]
+        page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+
+
+def take_off(page: NotesPage) -> None:
+    """Show the page as the browser does by itself."""
+    page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def each_look(page: NotesPage) -> Iterator[Look]:
+    """Show the page in one look after the other."""
+    for width, scheme in product(WIDTHS, SCHEMES):
+        look = Look(width, scheme)
+        look.put_on(page)
+        yield look
+    take_off(page)
