@@ -11,10 +11,10 @@ UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check monkey bench format wheel lock browser clean
+.PHONY: help run test check monkey bench screenshots format wheel lock browser clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nOptions go through ARGS: make run ARGS="--access-lifetime 5"  ·  make test ARGS="-k heartbeat"\n'
 
 run: $(VENV)/.stamp vendor/.stamp ## start the mock server with the page
@@ -34,6 +34,9 @@ monkey: $(VENV)/.stamp ## N random schedules against the invariants, all cores (
 
 bench: $(VENV)/.stamp vendor/.stamp browser ## measure one thing against its bound: NAME=fleet, held, soak, tabs, takeover
 	PYTHONPATH=app:. $(RUN) -m bench.$(NAME) $(ARGS)
+
+screenshots: $(VENV)/.stamp vendor/.stamp browser ## take pictures of the page in each state, into docs/screenshots/
+	PYTHONPATH=app:. $(RUN) -m tools.screenshots $(ARGS)
 
 format: $(VENV)/.stamp ## format the sources, mend what ruff can mend
 	$(RUN) -m ruff check --fix-only

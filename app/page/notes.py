@@ -50,6 +50,11 @@ class Notes:
         """The notebook that is shown, or was shown last."""
         return self._book
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether there is text, of whomever, that is nowhere but in this tab."""
+        return any(book.unsaved or book.new.strip() for book in self._books.values())
+
     def show(self, subject: str) -> None:
         """Show this person's notes, asking the server for them afresh."""
         if self._book is None or self._book.subject != subject:
@@ -179,7 +184,7 @@ class Notes:
 
     def _on_leave(self, event: Any) -> None:
         """Ask before the tab is closed on text that is nowhere else."""
-        if any(book.unsaved or book.new.strip() for book in self._books.values()):
+        if self.unsaved:
             event.preventDefault()
 
     def _note_of(self, target: Element) -> Note | None:

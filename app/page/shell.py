@@ -20,7 +20,7 @@ from freshfetch import (
 )
 
 from .elements import Frame, Tasks, find, has_focus, listen, set_text
-from .wording import kept_for, next_try, title, trouble, why_sign_in
+from .wording import kept_for, next_try, sign, trouble, why_sign_in
 
 if TYPE_CHECKING:
     from freshfetch import Session
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .server_panel import ServerPanel
     from .session_panel import SessionPanel
     from .sign_in import SignIn
+    from .tab_sign import TabSign
+    from .tour import Tour
 
 TICK = 1.0
 LOOK_EVERY = 2
@@ -55,6 +57,8 @@ class Shell:
         sign_in: SignIn,
         notes: Notes,
         notices: Notices,
+        tab_sign: TabSign,
+        tour: Tour,
         session_panel: SessionPanel,
         server_panel: ServerPanel,
         events_panel: EventsPanel,
@@ -66,6 +70,8 @@ class Shell:
         self._sign_in = sign_in
         self._notes = notes
         self._notices = notices
+        self._tab_sign = tab_sign
+        self._tour = tour
         self._session_panel = session_panel
         self._server_panel = server_panel
         self._events_panel = events_panel
@@ -75,7 +81,9 @@ class Shell:
         self._last_subject = ""
         self._why = ""
         self._in_trouble = False
+        self._unsaved = False
         self._renewing: asyncio.TimerHandle | None = None
+        self._is_slow = False
 
     async def run(self) -> None:
         """Show the page for as long as it lives."""
@@ -101,6 +109,7 @@ class Shell:
             self._show_notes(self._session.subject)
             if not self._sign_in.pressed:
                 self._sign_in.hide()
+                self._tour.offer()
         self._draw()
         find("boot").hidden = True
         js.document.documentElement.dataset.ready = "true"
@@ -146,6 +155,7 @@ class Shell:
             self._notices.inform("elsewhere", f"{event.subject} signed in in another tab. These are their notes.")
         elif not event.elsewhere and (was_on_page or not has_focus(find("app"))):
             find("note-text").focus()
+        self._tour.offer()
         self._draw()
 
     def _on_signed_out(self, event: SignedOut) -> None:
@@ -153,6 +163,7 @@ class Shell:
             return
         elsewhere = "You signed out in another tab." if event.elsewhere else ""
         self._notes.hide()
+        self._tour.hide()
         self._notices.hide("elsewhere")
         self._sign_in.show(" ".join(filter(None, (elsewhere, self._kept()))))
         self._remember(returning=False)
@@ -165,6 +176,7 @@ class Shell:
             return
         self._why = f"{why_sign_in(event.reason)} What you wrote is kept and saved when you are back."
         self._show_notes(self._last_subject)
+        self._tour.hide()
         self._notices.hide("elsewhere")
         self._notices.show("sign-in", "Your session has ended.", tone="bad", action=("Sign in again", self._ask))
         self._remember(returning=False)
@@ -220,7 +232,7 @@ class Shell:
             or (self._in_trouble and snapshot.state is State.REFRESHING)
         )
         self._notes.set_trouble(in_trouble=self._in_trouble)
-        js.document.title = title(snapshot.state, in_trouble=self._in_trouble)
+        self._draw_sign()
         if not self._in_trouble:
             self._notices.hide("server")
             return
@@ -232,18 +244,27 @@ class Shell:
 
     def _draw_renewing(self) -> None:
         if self._session.state is State.REFRESHING and self._session.snapshot().retry_in == 0:
+            self._is_slow = True
             self._notices.show("renewing", "Renewing your session…", tone="busy")
+            self._draw_sign()
 
     def _stop_renewing(self) -> None:
         if self._renewing is not None:
             self._renewing.cancel()
             self._renewing = None
+        self._is_slow = False
         self._notices.hide("renewing")
+
+    def _draw_sign(self) -> None:
+        """Tell also somebody who is in another tab."""
+        what = {"in_trouble": self._in_trouble, "renewing": self._is_slow, "unsaved": self._unsaved}
+        self._tab_sign.draw(sign(self._session.state, **what))
 
     def _draw_live(self) -> None:
         self._session_panel.draw(self._session.snapshot())
 
     def _tick(self) -> None:
+        self._unsaved = self._notes.unsaved  # looked at once a second: an icon that flickers with each key helps nobody
         self._draw_trouble()
         if js.document.visibilityState == "visible":
             self._draw_live()

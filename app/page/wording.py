@@ -5,6 +5,7 @@ What is said to the person is plain; what is said of an event may use the librar
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import NamedTuple
 
 from freshfetch import (
@@ -58,6 +59,28 @@ STATES = {
     State.OFFLINE: "No answer",
     State.SIGN_IN_REQUIRED: "Session over",
     State.SIGNED_OUT: "Signed out",
+}
+
+
+class Sign(Enum):
+    """What the tab shows of itself. The values are parts of the icons' names."""
+
+    SIGNED_IN = "signed-in"
+    UNSAVED = "unsaved"
+    REFRESHING = "refreshing"
+    OFFLINE = "offline"
+    SIGN_IN_REQUIRED = "sign-in-required"
+    SIGNED_OUT = "signed-out"
+
+
+# The state comes first, since a tab shows only the first words.
+TITLES = {
+    Sign.SIGNED_IN: "Your notes · freshfetch",
+    Sign.UNSAVED: "Unsaved text · freshfetch",
+    Sign.REFRESHING: "Renewing · freshfetch",
+    Sign.OFFLINE: "No answer · freshfetch",
+    Sign.SIGN_IN_REQUIRED: "Sign in again · freshfetch",
+    Sign.SIGNED_OUT: "Signed out · freshfetch",
 }
 
 REASONS = {
@@ -206,13 +229,17 @@ def kept_for(subject: str, unsaved: int) -> str:
     return f"{what} kept in this tab until {subject} signs in again."
 
 
-def title(state: State, *, in_trouble: bool) -> str:
-    """Name the page; trouble comes first, since a tab shows only the first words."""
+def sign(state: State, *, in_trouble: bool, renewing: bool, unsaved: bool) -> Sign:
+    """Choose what the tab shows, the most pressing first."""
     if state is State.SIGN_IN_REQUIRED:
-        return "Sign in again · freshfetch notes"
+        return Sign.SIGN_IN_REQUIRED
+    if state is State.SIGNED_OUT:
+        return Sign.SIGNED_OUT
     if in_trouble:
-        return "No answer · freshfetch notes"
-    return "freshfetch notes"
+        return Sign.OFFLINE
+    if renewing:
+        return Sign.REFRESHING
+    return Sign.UNSAVED if unsaved else Sign.SIGNED_IN
 
 
 def trouble(state: State) -> str:

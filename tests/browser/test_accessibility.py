@@ -11,10 +11,10 @@ from tests.browser.harness import axe
 from tests.browser.harness.chromium import Chromium
 from tests.browser.harness.looks import each_look
 from tests.browser.harness.notes_page import NotesPage
-from tests.browser.harness.walks import a_bad_day, a_good_day, before_python
+from tests.browser.harness.walks import ALL
 
 
-@pytest.mark.parametrize("walk", [before_python, a_good_day, a_bad_day])
+@pytest.mark.parametrize("walk", ALL)
 def test_axe_finds_nothing_in_any_state(
     browser: Chromium, server: Server, walk: Callable[[NotesPage, Server], Iterator[str]]
 ) -> None:

@@ -15,10 +15,11 @@ SCHEMES = ("light", "dark")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A width in CSS pixels and a colour scheme."""
+    """A width in CSS pixels, a colour scheme, and a height unless it is the usual one."""
 
     width: int
     scheme: str
+    height: int | None = None
 
     def __str__(self) -> str:
         """Name it as a part of a file's name."""
@@ -26,7 +27,8 @@ class Look:
 
     def put_on(self, page: NotesPage) -> None:
         """Show the page so. Nothing moves, so that what is seen is final."""
-        size = {"width": self.width, "height": HEIGHTS.get(self.width, 900), "deviceScaleFactor": 1, "mobile": False}
+        height = self.height or HEIGHTS.get(self.width, 900)
+        size = {"width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         features = {"prefers-color-scheme": self.scheme, "prefers-reduced-motion": "reduce"}
         media = [{"name": name, "value": value} for name, value in features.items()]
@@ -46,3 +48,8 @@ def each_look(page: NotesPage) -> Iterator[Look]:
         look.put_on(page)
         yield look
     take_off(page)
+
+
+def whole_height(page: NotesPage) -> int:
+    """Return how high a window must be to show the whole page."""
+    return int(page.script("return document.documentElement.scrollHeight"))

@@ -17,7 +17,7 @@ NOTES = (
     "Ask Grace about the compiler",
     "Buy two lemons, and bread if the good one is there",
     "פתק בעברית: לקנות חלב ולחם, 3 ליטר",
-    "A longer thought, over two lines:\nan access token is like a bus ticket. Nobody wants to hear that it has expired.",
+    "A longer thought, over two lines:\nan access token is like a bus ticket. Nobody wants to hear that it ran out.",
 )
 
 
@@ -51,6 +51,10 @@ def a_good_day(page: NotesPage, server: Server) -> Iterator[str]:
     yield "wrong-password"
     page.sign_in()
     page.until(lambda: page.find("#notes-empty").is_displayed(), "an empty list")
+    yield "tour"
+    page.press("#tour-next")
+    yield "tour-goes-on"
+    page.press("#tour-close")
     yield "empty"
     for text in NOTES:
         page.add_note(text)
@@ -61,6 +65,7 @@ def a_good_day(page: NotesPage, server: Server) -> Iterator[str]:
 def a_bad_day(page: NotesPage, server: Server) -> Iterator[str]:
     """Meet a note that is refused, a refresh that stalls, a server that is down, and the end of the session."""
     page.open().sign_in()
+    page.press("#tour-close")
     page.add_note(NOTES[0])
     page.wait_for_note(NOTES[0])
     server.fault(path="/api/notes/*", kind="status", status=413)
@@ -87,6 +92,9 @@ def a_bad_day(page: NotesPage, server: Server) -> Iterator[str]:
     yield "sign-in-again"
     page.press("#ask-later")
     yield "not-now"
+
+
+ALL = (before_python, a_good_day, a_bad_day)
 
 
 @contextmanager
