@@ -39,6 +39,12 @@ def has_focus(element: Element) -> bool:
     return bool(element.contains(js.document.activeElement))
 
 
+def focus_is_lost() -> bool:
+    """Tell whether the keyboard is nowhere: what had it is gone."""
+    active = js.document.activeElement
+    return not active or active == js.document.body or not active.checkVisibility()
+
+
 class Frame:
     """Draws at most once per animation frame, however often it is asked."""
 

@@ -19,8 +19,8 @@ from freshfetch import (
     StorageFailed,
 )
 
-from .elements import Frame, Tasks, find, has_focus, listen, set_text
-from .wording import kept_for, next_try, sign, trouble, why_sign_in
+from .elements import Frame, Tasks, find, focus_is_lost, listen, set_text
+from .wording import kept_for, next_try, sign, signed_in_elsewhere, trouble, why_sign_in
 
 if TYPE_CHECKING:
     from freshfetch import Session
@@ -42,6 +42,15 @@ LOOK_EVERY = 2
 """Ticks between two looks at what the server saw."""
 PATIENCE = 0.4
 """Seconds a renewal may take before anybody is told."""
+ENDED = "Your session has ended. What you wrote is kept."
+STORAGE_REFUSED = (
+    "This browser does not let the page keep you signed in: a reload will ask for your password. "
+    "To change that, allow this site to store data."
+)
+REVOCATION_FAILED = (
+    "You are signed out here, but the server could not be told. "
+    "On a device that others use, sign in and out once more when you are online."
+)
 RETURNING = "freshfetch.page.returning"
 
 
@@ -81,6 +90,7 @@ class Shell:
         self._last_subject = ""
         self._why = ""
         self._in_trouble = False
+        self._trouble = trouble(State.OFFLINE)
         self._unsaved = False
         self._renewing: asyncio.TimerHandle | None = None
         self._is_slow = False
@@ -138,7 +148,7 @@ class Shell:
             case StorageFailed():
                 self._draw()
             case RevocationFailed():
-                self._notices.inform("revocation", "You are signed out here, but the server could not be told.")
+                self._notices.inform("revocation", REVOCATION_FAILED)
         self._frame.ask()
 
     def _on_signed_in(self, event: SignedIn) -> None:
@@ -152,8 +162,8 @@ class Shell:
         self._sign_in.hide()
         self._show_notes(self._session.subject)
         if other:
-            self._notices.inform("elsewhere", f"{event.subject} signed in in another tab. These are their notes.")
-        elif not event.elsewhere and (was_on_page or not has_focus(find("app"))):
+            self._notices.inform("elsewhere", signed_in_elsewhere(event.subject))
+        elif not event.elsewhere and (was_on_page or focus_is_lost()):
             find("note-text").focus()
         self._tour.offer()
         self._draw()
@@ -168,7 +178,7 @@ class Shell:
         self._sign_in.show(" ".join(filter(None, (elsewhere, self._kept()))))
         self._remember(returning=False)
         self._draw()
-        if not event.elsewhere:
+        if not event.elsewhere or focus_is_lost():
             find("username").focus()
 
     def _on_expired(self, event: SessionExpired) -> None:
@@ -178,7 +188,12 @@ class Shell:
         self._show_notes(self._last_subject)
         self._tour.hide()
         self._notices.hide("elsewhere")
-        self._notices.show("sign-in", "Your session has ended.", tone="bad", action=("Sign in again", self._ask))
+        self._notices.show(
+            "sign-in",
+            "Your session has ended. What you wrote is kept.",
+            tone="bad",
+            action=("Sign in again", self._ask),
+        )
         self._remember(returning=False)
         self._ask()
         self._draw()
@@ -216,8 +231,7 @@ class Shell:
         self._controls.draw(snapshot.subject)
         self._draw_trouble()
         if snapshot.storage_problem:
-            text = "This browser does not let the page keep you signed in. A reload will ask for your password."
-            self._notices.show("storage", text)
+            self._notices.show("storage", STORAGE_REFUSED)
         else:
             self._notices.hide("storage")
         self._draw_live()
@@ -238,14 +252,16 @@ class Shell:
             return
         self._stop_renewing()
         action = None if snapshot.retry_in else ("Try now", self._notes.wake)
-        self._notices.show("server", trouble(snapshot.state), tone="bad", action=action)
+        if snapshot.state is not State.REFRESHING:  # a mere try does not make it another trouble to be read out
+            self._trouble = trouble(snapshot.state)
+        self._notices.show("server", self._trouble, tone="bad", action=action)
         planned = snapshot.retry_in or (None if book is None else book.next_try_in)
         self._notices.detail("server", next_try(planned))
 
     def _draw_renewing(self) -> None:
         if self._session.state is State.REFRESHING and self._session.snapshot().retry_in == 0:
             self._is_slow = True
-            self._notices.show("renewing", "Renewing your session…", tone="busy")
+            self._notices.show("renewing", "Renewing your session. You can go on.", tone="busy")
             self._draw_sign()
 
     def _stop_renewing(self) -> None:

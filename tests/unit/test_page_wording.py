@@ -129,13 +129,16 @@ def test_saving_while_the_server_is_silent_is_waiting() -> None:
 @pytest.mark.parametrize(
     "error, words",
     [
-        (HTTPStatusError(413, "/"), "it is too long for the server"),
-        (HTTPStatusError(400, "/"), "the server refused it (status 400)"),
-        (AuthServerError("no", status=400), "the server does not accept requests from this page"),
+        (HTTPStatusError(413, "/"), "it is too long for the server. Make it shorter"),
+        (HTTPStatusError(400, "/"), "the server refused it (status 400). Change it or try again"),
+        (
+            AuthServerError("no", status=400),
+            "the server takes nothing from this page. Copy the text before you close it",
+        ),
     ],
 )
 def test_why_a_note_could_not_be_saved(error: FreshfetchError, words: str) -> None:
-    """The reason follows the colon."""
+    """The reason follows the colon, and what to do follows the reason."""
     assert wording.why(error) == words
 
 
@@ -169,6 +172,8 @@ def test_small_sentences() -> None:
     assert wording.next_try(4.2) == "Next try in 4 s."
     assert wording.kept_for("ada", 0).startswith("What you were writing is kept")
     assert wording.kept_for("ada", 2).startswith("2 unsaved notes are kept")
+    assert wording.signed_in_elsewhere("grace").startswith("grace signed in in another tab")
+    assert wording.signed_in_elsewhere("מרים").startswith("\u2068מרים\u2069 signed in")
     assert wording.why_sign_in("rotation_ambiguous") != wording.why_sign_in("invalid_grant")
     assert wording.trouble(State.OFFLINE) != wording.trouble(State.REFRESHING)
 

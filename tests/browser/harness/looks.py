@@ -50,6 +50,14 @@ def each_look(page: NotesPage) -> Iterator[Look]:
     take_off(page)
 
 
+def sticks_out(page: NotesPage) -> bool:
+    """Tell whether the page scrolls sideways in a window of 320 px: text at four times its size in one of 1280."""
+    Look(320, "light").put_on(page)
+    answer = bool(page.script("return document.documentElement.scrollWidth > innerWidth"))
+    take_off(page)
+    return answer
+
+
 def whole_height(page: NotesPage) -> int:
     """Return how high a window must be to show the whole page."""
     return int(page.script("return document.documentElement.scrollHeight"))
