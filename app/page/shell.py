@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import js
@@ -10,6 +11,7 @@ from pyodide.ffi import JsException
 
 from freshfetch import (
     Event,
+    FreshfetchError,
     RevocationFailed,
     SessionExpired,
     SignedIn,
@@ -163,7 +165,7 @@ class Shell:
         self._show_notes(self._session.subject)
         if other:
             self._notices.inform("elsewhere", signed_in_elsewhere(event.subject))
-        elif not event.elsewhere and (was_on_page or focus_is_lost()):
+        elif was_on_page and not event.elsewhere:
             find("note-text").focus()
         self._tour.offer()
         self._draw()
@@ -251,12 +253,22 @@ class Shell:
             self._notices.hide("server")
             return
         self._stop_renewing()
-        action = None if snapshot.retry_in else ("Try now", self._notes.wake)
+        action = None if snapshot.retry_in else ("Try now", self._try_now)
         if snapshot.state is not State.REFRESHING:  # a mere try does not make it another trouble to be read out
             self._trouble = trouble(snapshot.state)
         self._notices.show("server", self._trouble, tone="bad", action=action)
         planned = snapshot.retry_in or (None if book is None else book.next_try_in)
         self._notices.detail("server", next_try(planned))
+
+    def _try_now(self) -> None:
+        """Try what waits; where nothing does, see whether the server is back."""
+        self._notes.wake()
+        if self._session.state is State.OFFLINE:
+            self._tasks.start(self._renew())
+
+    async def _renew(self) -> None:
+        with contextlib.suppress(FreshfetchError):  # the session tells what comes of it
+            await self._session.refresh()
 
     def _draw_renewing(self) -> None:
         if self._session.state is State.REFRESHING and self._session.snapshot().retry_in == 0:

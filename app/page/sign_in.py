@@ -8,7 +8,7 @@ import js
 
 from freshfetch import FreshfetchError, InvalidCredentialsError
 
-from .elements import Tasks, find, listen, set_text
+from .elements import Tasks, find, focus_is_lost, listen, set_text
 from .wording import sign_in_problem
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class SignIn:
         listen(self._form, "submit", self._on_submit)
         listen(self._form, "input", lambda _: self._complain(""))
         listen(find("ask-later"), "click", lambda _: self._dialog.close())
+        listen(self._dialog, "close", lambda _: self._go_back())
 
     @property
     def pressed(self) -> bool:
@@ -74,8 +75,13 @@ class SignIn:
     def _put_away(self) -> None:
         if self._dialog.open:
             self._dialog.close()
-            if self._before and self._before.isConnected:
-                self._before.focus()
+
+    def _go_back(self) -> None:
+        """Give the focus back where the browser cannot: a button was disabled meanwhile, or is gone."""
+        if focus_is_lost():
+            self._before.focus()
+        if focus_is_lost():
+            find("note-text").focus()
 
     def _on_submit(self, event: Any) -> None:
         if event is not None:

@@ -173,7 +173,7 @@ def test_small_sentences() -> None:
     assert wording.kept_for("ada", 0).startswith("What you were writing is kept")
     assert wording.kept_for("ada", 2).startswith("2 unsaved notes are kept")
     assert wording.signed_in_elsewhere("grace").startswith("grace signed in in another tab")
-    assert wording.signed_in_elsewhere("מרים").startswith("\u2068מרים\u2069 signed in")
+    assert wording.signed_in_elsewhere("مريم").startswith("\u2068مريم\u2069 signed in")
     assert wording.why_sign_in("rotation_ambiguous") != wording.why_sign_in("invalid_grant")
     assert wording.trouble(State.OFFLINE) != wording.trouble(State.REFRESHING)
 
