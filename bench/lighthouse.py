@@ -106,8 +106,9 @@ def costs(report: dict[str, Any], category: str) -> Iterator[str]:
     for each in report["categories"][category]["auditRefs"]:
         audit = report["audits"][each["id"]]
         if each["weight"] and audit["score"] is not None and audit["score"] < 0.9:
-            elements = [item.get("node", {}).get("selector", "") for item in audit.get("details", {}).get("items", [])]
-            yield " ".join(filter(None, [audit["id"], audit.get("displayValue", ""), *elements[:5]]))
+            items = audit.get("details", {}).get("items", [])
+            named = [item.get("node", {}).get("selector") or str(item.get("value", "")) for item in items]
+            yield " ".join(filter(None, [audit["id"], audit.get("displayValue", ""), *named[:5]]))
 
 
 def main() -> int:

@@ -32,6 +32,7 @@ class SignIn:
         listen(self._form, "submit", self._on_submit)
         listen(self._form, "input", lambda _: self._complain(""))
         listen(find("ask-later"), "click", lambda _: self._dialog.close())
+        listen(js.document, "focusin", self._on_focus)
         listen(self._dialog, "close", lambda _: self._go_back())
 
     @property
@@ -68,7 +69,6 @@ class SignIn:
         find("ask-place").append(self._form)
         set_text(find("ask-why"), why)
         self._username.value = subject
-        self._before = js.document.activeElement
         self._dialog.showModal()
         self._password.focus()
 
@@ -76,9 +76,14 @@ class SignIn:
         if self._dialog.open:
             self._dialog.close()
 
+    def _on_focus(self, event: Any) -> None:
+        """Take note where the person is: once the dialog is asked for, a button there may have been disabled."""
+        if not self._dialog.contains(event.target) and not self._form.contains(event.target):
+            self._before = event.target
+
     def _go_back(self) -> None:
         """Give the focus back where the browser cannot: a button was disabled meanwhile, or is gone."""
-        if focus_is_lost():
+        if focus_is_lost() and self._before is not None:
             self._before.focus()
         if focus_is_lost():
             find("note-text").focus()

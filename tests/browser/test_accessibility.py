@@ -157,7 +157,7 @@ def test_title_and_icon_of_the_tab_tell_the_state(open_page: OpenPage, server: S
     page.until(lambda: sign(page) == ("Unsaved text", "favicon-unsaved.svg"), "unsaved text")
     page.press("#add-note")
     page.until(lambda: sign(page) == ("Your notes", "favicon.svg"), "the usual sign again")
-    server.fault(path="/api/auth/refresh", kind="status", status=503, delay=2)
+    server.fault(path="/api/auth/refresh", kind="drop_before", delay=2)
     server.expire()
     page.press("#refresh-now")
     page.until(lambda: sign(page) == ("Renewing", "favicon-refreshing.svg"), "a slow renewal")
