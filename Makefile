@@ -11,7 +11,7 @@ UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-firefox test-webkit check monkey bench format wheel lock browser clean
+.PHONY: help run test test-firefox test-webkit check monkey bench lighthouse screenshots format wheel lock browser clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,12 @@ monkey: $(VENV)/.stamp ## N random schedules against the invariants, all cores (
 
 bench: $(VENV)/.stamp vendor/.stamp browser ## measure one thing against its bound: NAME=fleet, held, soak, tabs, takeover
 	PYTHONPATH=app:. $(RUN) -m bench.$(NAME) $(ARGS)
+
+lighthouse: $(VENV)/.stamp browser ## what Lighthouse says of _site/: four figures beside their bounds
+	PYTHONPATH=app:. $(RUN) -m bench.lighthouse $(ARGS)
+
+screenshots: $(VENV)/.stamp vendor/.stamp browser ## take pictures of the page in each state, into docs/screenshots/
+	PYTHONPATH=app:. $(RUN) -m tools.screenshots $(ARGS)
 
 format: $(VENV)/.stamp ## format the sources, mend what ruff can mend
 	$(RUN) -m ruff check --fix-only

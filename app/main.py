@@ -12,7 +12,7 @@ from freshfetch import HeartbeatPolicy, QueuePolicy, Session
 from freshfetch.browser import connect
 from page.controls import Controls
 from page.drafts import Drafts
-from page.elements import TabShelf
+from page.elements import BrowserShelf, TabShelf
 from page.events_panel import EventsPanel
 from page.ledger import Ledger
 from page.mock_controls import MockControls
@@ -24,7 +24,9 @@ from page.server_panel import ServerPanel
 from page.session_panel import SessionPanel
 from page.shell import Shell
 from page.sign_in import SignIn
+from page.tab_sign import TabSign
 from page.timeline import Timeline
+from page.tour import Tour
 
 LARGEST_BURST = 1000
 KEPT = ("notes", "heartbeat")
@@ -62,6 +64,8 @@ def page(session: Session, ledger: Ledger, settings: dict[str, Any]) -> Shell:
             )
         ),
         notices=Notices(),
+        tab_sign=TabSign(),
+        tour=Tour(BrowserShelf("freshfetch.page.tour")),
         session_panel=SessionPanel(),
         server_panel=ServerPanel(mock, ledger),
         events_panel=EventsPanel(),

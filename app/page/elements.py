@@ -39,6 +39,12 @@ def has_focus(element: Element) -> bool:
     return bool(element.contains(js.document.activeElement))
 
 
+def focus_is_lost() -> bool:
+    """Tell whether the keyboard is nowhere: what had it is gone."""
+    active = js.document.activeElement
+    return not active or active == js.document.body or not active.checkVisibility()
+
+
 class Frame:
     """Draws at most once per animation frame, however often it is asked."""
 
@@ -71,8 +77,10 @@ class Tasks:
         task.add_done_callback(self._running.discard)
 
 
-class TabShelf:
-    """A text in this tab's session storage; in memory where the browser refuses that."""
+class BrowserShelf:
+    """A text that stays, and that all tabs share; in memory where the browser refuses that."""
+
+    storage = "localStorage"
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -81,7 +89,7 @@ class TabShelf:
     def read(self) -> str:
         """Return the text."""
         try:
-            return str(js.sessionStorage.getItem(self._key) or "")
+            return str(getattr(js, self.storage).getItem(self._key) or "")
         except (JsException, AttributeError):
             return self._text
 
@@ -89,6 +97,12 @@ class TabShelf:
         """Replace the text."""
         self._text = text
         try:
-            js.sessionStorage.setItem(self._key, text)
+            getattr(js, self.storage).setItem(self._key, text)
         except (JsException, AttributeError):
             return
+
+
+class TabShelf(BrowserShelf):
+    """The same for this tab only, for as long as it is open."""
+
+    storage = "sessionStorage"

@@ -50,6 +50,11 @@ class Notes:
         """The notebook that is shown, or was shown last."""
         return self._book
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether there is text, of whomever, that is nowhere but in this tab."""
+        return any(book.unsaved or book.new.strip() for book in self._books.values())
+
     def show(self, subject: str) -> None:
         """Show this person's notes, asking the server for them afresh."""
         if self._book is None or self._book.subject != subject:
@@ -87,7 +92,8 @@ class Notes:
         place = self._list.firstElementChild
         for note in notes:
             row = self._rows.get(note.id) or self._insert(note, place)
-            row.draw(note, in_trouble=self._in_trouble)
+            if row.draw(note, in_trouble=self._in_trouble):
+                self._say(f"{row.words}.")
             place = row.item.nextElementSibling
         alive = sum(not note.deleted for note in notes)
         set_text(find("notes-count"), counted(alive, "note", "notes") if alive else "")
@@ -179,7 +185,7 @@ class Notes:
 
     def _on_leave(self, event: Any) -> None:
         """Ask before the tab is closed on text that is nowhere else."""
-        if any(book.unsaved or book.new.strip() for book in self._books.values()):
+        if self.unsaved:
             event.preventDefault()
 
     def _note_of(self, target: Element) -> Note | None:
@@ -187,7 +193,9 @@ class Notes:
         return self._book.notes.get(str(item.dataset.id)) if self._book is not None and item else None
 
     def _say(self, text: str) -> None:
-        set_text(find("notes-said"), text)
+        place = find("notes-said")
+        # The same words once more are read out only if they are not quite the same.
+        set_text(place, text + "\N{NO-BREAK SPACE}" if place.textContent == text else text)
 
 
 class Row:
@@ -205,6 +213,7 @@ class Row:
         self._name = self.item.querySelector(".note-name")
         self._undo_until = 0.0
         self._drawn: tuple[object, ...] = ()
+        self.words = ""
 
     def allow_undo(self, over: Callable[[], None]) -> None:
         """Keep the row for a while after its note is deleted; ``over`` is called afterwards."""
@@ -222,13 +231,14 @@ class Row:
         else:
             over()
 
-    def draw(self, note: Note, *, in_trouble: bool) -> None:
-        """Show a note as it is now."""
+    def draw(self, note: Note, *, in_trouble: bool) -> bool:
+        """Show a note as it is now; tell whether it has just failed, so that only the person can help."""
         state, words = save_state(note, in_trouble=in_trouble)
         wanted = (note.text, note.deleted, state, words)
         if wanted == self._drawn:
-            return
-        self._drawn = wanted
+            return False
+        failed = state is SaveState.FAILED and words != self.words
+        self._drawn, self.words = wanted, words
         self.item.dataset.state = state.value
         self.item.dataset.deleted = str(note.deleted).lower()
         set_text(self._state, words)
@@ -236,6 +246,7 @@ class Row:
         self._again.hidden = state is not SaveState.FAILED
         self._delete.hidden = note.deleted
         self.undo.hidden = not note.deleted
+        return failed
 
     def _draw_text(self, note: Note) -> None:
         if self.text.value != note.text:

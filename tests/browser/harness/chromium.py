@@ -52,7 +52,7 @@ class Chromium(Browser):
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         if self.preferences is not None:
             options.add_experimental_option("prefs", dict(self.preferences))
-        for flag in (*FLAGS, *self.flags, f"--user-data-dir={tempfile.mkdtemp(dir=self.profiles)}", *_root_flags()):
+        for flag in (*FLAGS, *self.flags, f"--user-data-dir={tempfile.mkdtemp(dir=self.profiles)}", *root_flags()):
             options.add_argument(flag)
         driver = webdriver.Chrome(options=options, service=Service(program))
         driver.set_script_timeout(SCRIPT_TIMEOUT)
@@ -107,6 +107,7 @@ class Chromium(Browser):
         self.driver.quit()
 
 
-def _root_flags() -> list[str]:
+def root_flags() -> list[str]:
+    """Return what this user has to add to the command line."""
     # Chromium's sandbox refuses to start as root, which is who runs CI in a container.
     return ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
