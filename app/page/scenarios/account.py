@@ -18,13 +18,15 @@ from freshfetch import (
     TokensAdopted,
 )
 
+OVER = "SessionExpiredError"
+"""Told instead of an answer: the person has to sign in again, and then the request may be made again."""
 WITHHELD = ("IdentityChangedError",)
 """Told instead of an answer: somebody else signed in, and the request was not sent under their name."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Asked:
-    """One request. The same method and path asked for again, under another number, is the same request."""
+    """One request. The same asked for again under another number, after the session was over, is the same request."""
 
     method: str
     path: str
@@ -46,6 +48,8 @@ class Account:
     name: Callable[[int], str]
     """Turns a request's number into its id."""
     paths: tuple[str, ...]
+    refresh_id: str | None = None
+    """The id of the client's refreshes, if they have one."""
     asked: list[Asked] = field(default_factory=list)
     attempts: int = 0
     succeeded: int = 0
@@ -82,10 +86,12 @@ class Account:
                 asked.status, asked.error = None, event.error
 
     def _begin(self, event: RequestEvent) -> Asked:
-        found = [each for each in self.asked if each.path == event.path and each.method == event.method == "GET"]
-        asked = found[0] if found else Asked(method=event.method, path=event.path, user=self.user)
-        if not found:
+        what = (event.method, event.path)
+        asked = next((each for each in self.asked if each.error == OVER and (each.method, each.path) == what), None)
+        if asked is None:
+            asked = Asked(method=event.method, path=event.path, user=self.user)
             self.asked.append(asked)
+        asked.error = ""
         asked.ids.append(self.name(event.number))
         self._by_number[event.number] = asked
         return asked

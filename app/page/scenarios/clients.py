@@ -24,6 +24,10 @@ EVERY = 5
 """Each so-manieth request is a POST that has an effect: it would show if it were done twice."""
 
 
+SECOND = 1000
+"""Where a second tab of the naive client begins to count."""
+
+
 class Places:
     """Where scenarios send their requests. Paths of one run are nobody else's, so that the journal can be read."""
 
@@ -132,10 +136,12 @@ class Naive:
         self._people = people
         self._draw = draw
         self._numbers = numbers
-        self._sent = 0
+        self._sent = 0 if first_tab is None else SECOND
         self._storage: dict[str, str] = {} if first_tab is None else first_tab._storage  # noqa: SLF001 - same class
         self.user = user
-        self.account = Account(user=user, name=lambda number: f"{run}-{number}", paths=places.below(run))
+        self.account = Account(
+            user=user, name=lambda number: f"{run}-{number}", paths=places.below(run), refresh_id=f"{run}-refresh"
+        )
         self._events: list[Event] = []
         self._news = asyncio.Event()
         self._client = NaiveClient(
@@ -146,7 +152,7 @@ class Naive:
         """Return another one with the same storage."""
         return Naive(
             self._places,
-            f"{self._run}b",
+            self._run,
             self._people,
             self.user,
             numbers=self._numbers,

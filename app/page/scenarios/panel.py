@@ -19,7 +19,7 @@ from ..elements import Element, Tasks, find, listen, number_in, set_text
 from .clients import Fresh, Naive, Places
 from .conditions import Conditions, Unreachable
 from .proof import Proof, cells, line, sentence
-from .run import Run, begin, proof
+from .run import Run
 from .scenes import IN_TWO_TABS, SCENES
 from .tabs import Guest, SecondTab, TabGone
 
@@ -131,13 +131,12 @@ class Scenarios:
                 stage.say("Waiting for the second tab to start.")
                 await second.start()
             self._timeline.mark(self._rows[name].title)
-            since = await begin(self._mock)
             await stage.play(name, client, second)
         finally:
             await client.leave(back=name == "other")
             if second is not None:
                 second.close()
-        return await proof(self._mock, since, client.account)
+        return await stage.judge(client.account)
 
     async def _play_naive(self, name: str, run: str, user: str, stage: Run) -> Proof:
         client = Naive(
@@ -152,11 +151,10 @@ class Scenarios:
         await client.sign_in(user)
         self._timeline.clear(NAIVE)
         self._timeline.mark(f"{self._rows[name].title}: naive")
-        since = await begin(self._mock)
         await stage.play(name, client, second)
         if second is not None:
             client.account.add(second.account.to_json())
-        return await proof(self._mock, since, client.account)
+        return await stage.judge(client.account)
 
     def _set_running(self, running_row: Row, *, running: bool) -> None:
         for row in self._rows.values():

@@ -47,7 +47,7 @@ def judge(account: Account, entries: Sequence[Entry]) -> Proof:
     for entry in entries:
         by_id.setdefault(str(entry.get("requestId")), []).append(entry)
     pairs = [(asked, [entry for each in asked.ids for entry in by_id.get(each, ())]) for asked in account.asked]
-    attempts = _refreshes(entries, pairs)
+    attempts = _refreshes(entries, pairs, account.refresh_id)
     withheld = sum(asked.error in WITHHELD and not _done(asked, own) for asked, own in pairs)
     return Proof(
         requests=len(pairs),
@@ -66,11 +66,17 @@ def _done(asked: Asked, entries: Iterable[Entry]) -> bool:
     return any(entry["status"] in OK and entry["method"] == asked.method for entry in entries)
 
 
-def _refreshes(entries: Sequence[Entry], pairs: Sequence[tuple[Asked, list[Entry]]]) -> int:
-    """Count the refreshes of the sign-ins to which these requests belong."""
+def _refreshes(entries: Sequence[Entry], pairs: Sequence[tuple[Asked, list[Entry]]], refresh_id: str | None) -> int:
+    """Count the refreshes of the sign-ins to which these requests belong.
+
+    What a fault rule answered in place of the server has no sign-in: there the id tells whose it was.
+    """
     families = {entry["family"] for _, own in pairs for entry in own} - {None}
     found = [entry for entry in entries if str(entry["path"]).endswith("/auth/refresh")]
-    return sum(entry["family"] in families for entry in found)
+    return sum(
+        entry["family"] in families or (entry["family"] is None and entry.get("requestId") == refresh_id)
+        for entry in found
+    )
 
 
 def _strange(asked: Asked, entry: Entry) -> bool:
@@ -106,7 +112,7 @@ def sentence(proof: Proof) -> str:
         text = " and ".join(filter(None, (", ".join(told[:-1]), told[-1])))
         return f"{text[0].upper()}{text[1:]}."
     if proof.withheld:
-        return f"{_requests(proof.withheld)} waited and were not sent under the other name."
+        return f"{_requests(proof.withheld)} waited and were not sent in the other name."
     return _well(proof)
 
 

@@ -27,6 +27,7 @@ class Run:
     def __init__(self, mock: MockControls, *, seconds: int, other: str, say: Callable[[str], None]) -> None:
         self._mock = mock
         self._conditions = Conditions(mock)
+        self._since = 0
         self.client: Client
         self.second: Tab | None = None
         self.other = other
@@ -36,10 +37,18 @@ class Run:
     async def play(self, name: str, client: Client, second: Tab | None) -> None:
         """Play a scene; whatever happens, the server is as it was before."""
         self.client, self.second = client, second
+        await self.count_from_here()
         try:
             await SCENES[name](self)
         finally:
             await self._conditions.restore()
+
+    async def count_from_here(self) -> None:
+        """Leave out of the account what the server was asked so far."""
+        number = await self._mock.last_entry()
+        if number is None:
+            raise Unreachable
+        self._since = number
 
     async def kill_token(self) -> None:
         """Make the client's access token stop working."""
@@ -59,24 +68,15 @@ class Run:
         """Set a fault rule."""
         await self._conditions.rule(**rule)
 
-
-async def begin(mock: MockControls) -> int:
-    """Return where in the journal a run begins."""
-    number = await mock.last_entry()
-    if number is None:
-        raise Unreachable
-    return number
-
-
-async def proof(mock: MockControls, since: int, account: Account) -> Proof:
-    """Judge a run when the server is through with what it was asked."""
-    entries: list[Entry] = []
-    for _ in range(LOOKS):
-        found = await mock.entries(since)
-        if found is None:
-            raise Unreachable
-        entries = found
-        if all(entry["done"] for entry in entries):
-            break
-        await asyncio.sleep(BETWEEN_LOOKS)
-    return judge(account, entries)
+    async def judge(self, account: Account) -> Proof:
+        """Judge an account when the server is through with what it was asked."""
+        entries: list[Entry] = []
+        for _ in range(LOOKS):
+            found = await self._mock.entries(self._since)
+            if found is None:
+                raise Unreachable
+            entries = found
+            if all(entry["done"] for entry in entries):
+                break
+            await asyncio.sleep(BETWEEN_LOOKS)
+        return judge(account, entries)
