@@ -133,9 +133,9 @@ class Scenarios:
             self._timeline.mark(self._rows[name].title)
             await stage.play(name, client, second)
         finally:
-            await client.leave(back=name == "other")
             if second is not None:
                 second.close()
+            await client.leave(back=name == "other")
         return await stage.judge(client.account)
 
     async def _play_naive(self, name: str, run: str, user: str, stage: Run) -> Proof:

@@ -41,7 +41,11 @@ class Run:
         try:
             await SCENES[name](self)
         finally:
-            await self._conditions.restore()
+            await self.restore()
+
+    async def restore(self) -> None:
+        """Put the server back as it was."""
+        await self._conditions.restore()
 
     async def count_from_here(self) -> None:
         """Leave out of the account what the server was asked so far."""

@@ -63,6 +63,9 @@ class Stage(Protocol):
     async def rule(self, **rule: Any) -> None:
         """Set a fault rule."""
 
+    async def restore(self) -> None:
+        """Put back what was changed so far."""
+
     async def count_from_here(self) -> None:
         """Leave out of the account what the server was asked so far."""
 
@@ -157,7 +160,7 @@ async def sleep(stage: Stage) -> None:
     """A token that lives two seconds, in a tab that stands still for four."""
     await stage.set(accessLifetime=2)
     await stage.client.renew()
-    await stage.set(accessLifetime=MINUTE * 30)
+    await stage.restore()
     await stage.count_from_here()
     stage.say("Good night. Nothing on this page moves for 4 s.")
     await asyncio.sleep(0.2)
