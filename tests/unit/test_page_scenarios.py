@@ -159,8 +159,8 @@ def test_another_tab_adds_its_account() -> None:
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"lost": 2}, "2 requests of 9 never got an answer."),
-        ({"lost": 1, "signed_out": True}, "1 request of 9 never got an answer and the person has to sign in again."),
+        ({"lost": 2}, "2 of 9 requests were lost."),
+        ({"lost": 1, "signed_out": True}, "1 of 9 requests was lost and the person has to sign in again."),
         ({"doubled": 1}, "1 request had effect twice."),
     ],
 )

@@ -98,7 +98,7 @@ def line(proof: Proof) -> str:
 def sentence(proof: Proof) -> str:
     """Say what that means to a person."""
     bad = [
-        f"{_requests(proof.lost)} of {proof.requests} never got an answer" if proof.lost else "",
+        f"{proof.lost} of {_requests(proof.requests)} {_were(proof.lost)} lost" if proof.lost else "",
         f"{_requests(proof.doubled)} had effect twice" if proof.doubled else "",
         f"{_requests(proof.strangers)} went out under another person\N{RIGHT SINGLE QUOTATION MARK}s name"
         if proof.strangers
@@ -138,6 +138,10 @@ def _well(proof: Proof) -> str:
 
 def _retries(proof: Proof) -> str:
     return counted(proof.retries, "retry", "retries")
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def _requests(number: int) -> str:
