@@ -20,6 +20,8 @@ from page.notebook import Notebook
 from page.notes import Notes
 from page.notices import Notices
 from page.numbered import NumberedTransport
+from page.scenarios.clients import Places
+from page.scenarios.panel import Scenarios
 from page.server_panel import ServerPanel
 from page.session_panel import SessionPanel
 from page.shell import Shell
@@ -52,6 +54,8 @@ async def main(settings: dict[str, Any]) -> None:
 def page(session: Session, ledger: Ledger, settings: dict[str, Any]) -> Shell:
     """Put the page together."""
     mock = MockControls(settings.get("mock", ""), ledger)
+    timeline = Timeline()
+    places = Places(settings["data"], settings["echo"], settings["auth"])
     drafts = Drafts(TabShelf("freshfetch.page.drafts"))
     return Shell(
         session,
@@ -69,7 +73,8 @@ def page(session: Session, ledger: Ledger, settings: dict[str, Any]) -> Shell:
         session_panel=SessionPanel(),
         server_panel=ServerPanel(mock, ledger),
         events_panel=EventsPanel(),
-        timeline=Timeline(),
+        timeline=timeline,
+        scenarios=Scenarios(session, mock, ledger, timeline, places=places),
         controls=Controls(session, mock, data=settings["data"], heartbeat=settings["heartbeat"]),
     )
 

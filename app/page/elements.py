@@ -34,6 +34,18 @@ def set_text(element: Element, text: str) -> None:
         element.textContent = text
 
 
+def number_in(element_id: str, otherwise: int) -> int:
+    """Read a number field, whatever was typed into it."""
+    field = find(element_id)
+    try:
+        wanted = int(str(field.value))
+    except ValueError:
+        wanted = otherwise
+    wanted = max(int(str(field.min)), min(wanted, int(str(field.max))))
+    field.value = str(wanted)
+    return wanted
+
+
 def has_focus(element: Element) -> bool:
     """Tell whether the keyboard is in this element."""
     return bool(element.contains(js.document.activeElement))

@@ -72,6 +72,10 @@ class Ledger:
     def request_id(self, number: int) -> str:
         """Return the id under which a request is about to be sent."""
         self._entry_of(number).carried = True
+        return self.name_of(number)
+
+    def name_of(self, number: int) -> str:
+        """Return the id under which the journal knows a request."""
         return f"{self._prefix}{number}"
 
     def listen(self, event: Event) -> None:

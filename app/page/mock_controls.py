@@ -13,6 +13,8 @@ from .journal import Counts, Entry, count, news, settled
 from .ledger import Ledger
 
 OK = range(200, 300)
+BEYOND = 10**15
+"""The number of an entry that will never be: what is asked for from there on is nothing, and quickly told."""
 MOST_SUSPECTS = 50
 """Requests that are looked up by their id at one look; the next look goes on with the rest."""
 
@@ -50,6 +52,33 @@ class MockControls:
         """Make the API answer 503 for a while."""
         rule = {"path": "/api/*", "kind": "status", "status": 503, "seconds": seconds}
         return await self._ask("POST", "faults", rule) is not None
+
+    async def break_down(self, rule: dict[str, object]) -> int | None:
+        """Set a fault rule; return its number, None when that did not work."""
+        answer = await self._ask("POST", "faults", rule)
+        return None if answer is None else int(answer["id"])
+
+    async def mend(self, rule: int) -> None:
+        """Remove a fault rule, if it is still there."""
+        await self._ask("DELETE", f"faults/{rule}")
+
+    async def settings(self) -> dict[str, Any] | None:
+        """Return the server's settings."""
+        return await self._ask("GET", "settings")
+
+    async def change(self, settings: dict[str, Any]) -> bool:
+        """Change some of the server's settings."""
+        return await self._ask("PUT", "settings", settings) is not None
+
+    async def last_entry(self) -> int | None:
+        """Return the number of the journal's last entry."""
+        answer = await self._ask("GET", f"journal?since={BEYOND}")
+        return None if answer is None else int(answer["next"])
+
+    async def entries(self, since: int) -> list[Entry] | None:
+        """Return the journal's entries after number ``since``."""
+        answer = await self._ask("GET", f"journal?since={since}")
+        return None if answer is None else list(answer.get("entries", ()))
 
     async def look(self) -> bool:
         """Add what the server saw since the last look to ``counts``; False when it does not say."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .mock_controls import MockControls
     from .notes import Notes
     from .notices import Notices
+    from .scenarios.panel import Scenarios
     from .server_panel import ServerPanel
     from .session_panel import SessionPanel
     from .sign_in import SignIn
@@ -76,6 +77,7 @@ class Shell:
         events_panel: EventsPanel,
         timeline: Timeline,
         controls: Controls,
+        scenarios: Scenarios,
     ) -> None:
         self._session = session
         self._mock = mock
@@ -90,6 +92,7 @@ class Shell:
         self._events_panel = events_panel
         self._timeline = timeline
         self._controls = controls
+        self._scenarios = scenarios
         self._tasks = Tasks()
         self._frame = Frame(self._draw_live)
         self._last_subject = ""
@@ -134,6 +137,7 @@ class Shell:
     async def _find_controls(self) -> None:
         if await self._mock.exist():
             self._server_panel.show()
+            self._scenarios.start()
         else:
             self._controls.set_missing()
             self._controls.draw(self._session.subject)
