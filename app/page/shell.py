@@ -267,6 +267,7 @@ class Shell:
             self._tasks.start(self._renew())
 
     async def _renew(self) -> None:
+        await asyncio.sleep(self._session.snapshot().retry_in)  # before that it would be refused at once
         with contextlib.suppress(FreshfetchError):  # the session tells what comes of it
             await self._session.refresh()
 
