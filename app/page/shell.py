@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import js
@@ -11,7 +10,6 @@ from pyodide.ffi import JsException
 
 from freshfetch import (
     Event,
-    FreshfetchError,
     RevocationFailed,
     SessionExpired,
     SignedIn,
@@ -262,22 +260,12 @@ class Shell:
             self._notices.hide("server")
             return
         self._stop_renewing()
-        action = None if snapshot.retry_in else ("Try now", self._try_now)
+        action = None if snapshot.retry_in else ("Try now", self._notes.wake)
         if snapshot.state is not State.REFRESHING:  # a mere try does not make it another trouble to be read out
             self._trouble = trouble(snapshot.state)
         self._notices.show("server", self._trouble, tone="bad", action=action)
         planned = snapshot.retry_in or (None if book is None else book.next_try_in)
         self._notices.detail("server", next_try(planned))
-
-    def _try_now(self) -> None:
-        """Try what waits; where nothing does, see whether the server is back."""
-        self._notes.wake()
-        if self._session.state is State.OFFLINE:
-            self._tasks.start(self._renew())
-
-    async def _renew(self) -> None:
-        with contextlib.suppress(FreshfetchError):  # the session tells what comes of it
-            await self._session.refresh()
 
     def _draw_renewing(self) -> None:
         if self._session.state is State.REFRESHING and self._session.snapshot().retry_in == 0:
