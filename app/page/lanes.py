@@ -170,8 +170,8 @@ class Track:
 
     @property
     def band(self) -> Band | None:
-        """The refresh that is in flight."""
-        return self.bands[-1] if self.bands and self.bands[-1].end is None else None
+        """The refresh that is in flight; the first of them, should a client have several."""
+        return next((band for band in self.bands if band.end is None), None)
 
     @property
     def running(self) -> bool:
@@ -299,7 +299,6 @@ class Lanes:
     def _add_refresh(self, event: Event, own: Track, track: str) -> None:
         match event:
             case RefreshStarted():
-                self._close(own, event.at, "failed")
                 self._touch(event.at)
                 band = Band(id=next(self._ids), track=track, start=event.at, label=event.reason)
                 own.bands.append(band)
