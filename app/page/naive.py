@@ -76,8 +76,6 @@ class NaiveClient:
         except ConnectionError:
             self._emit(RequestFailed(at=time.time(), number=number, method=method, path=path, error="NetworkError"))
             return False
-        if status == UNAUTHORIZED:
-            self._emit(RequestFailed(at=time.time(), number=number, method=method, path=path, error="Unauthorized"))
         return status in OK
 
     async def _try(self, number: int, method: str, path: str, body: str | None, *, replay: bool = False) -> int:
@@ -107,7 +105,6 @@ class NaiveClient:
             self._storage["accessToken"] = answer["accessToken"]
             self._emit(RefreshSucceeded(at=time.time(), expires_in=answer.get("expiresIn")))
         else:
-            self._emit(RefreshFailed(at=time.time(), status=status, retry_in=None))
             self._emit(SessionExpired(at=time.time(), reason=f"the auth server answered {status}"))
 
     async def _post(self, route: str, content: Mapping[str, object]) -> tuple[int, dict[str, Any]]:

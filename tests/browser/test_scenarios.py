@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,7 +116,10 @@ def test_signed_out_for_good_a_person_signs_in_and_goes_on(page: NotesPage, serv
     page.type("#password", "lovelace")
     page.press("#sign-in-button")
     assert told(page, "revoke")[0] == 10
-    assert counted(server, since)[2:] == (0, 0)
+    done = [entry for entry in server.journal(since=since) if entry["status"] == 200]
+    paths = [entry["path"] for entry in done if entry["path"].startswith(("/api/data/", "/api/echo"))]
+    assert sorted(Counter(paths).values()) == [1] * 8 + [2]  # the two are POSTs, and to one path
+    assert sum(entry["effects"] == ["echoed"] for entry in done) == 2
     assert "nothing was lost" in page.seen("#scene-revoke .scene-verdict")
 
 

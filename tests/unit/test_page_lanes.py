@@ -109,6 +109,15 @@ def test_a_second_refusal_is_the_last_word() -> None:
     assert (lanes.tally().refused, lanes.tally().failed, lanes.tally().done) == (2, 1, 0)
 
 
+def test_a_client_with_two_refreshes_in_flight_has_two_bands() -> None:
+    """Each ends when something is told of it, the older one first."""
+    lanes = told(RefreshStarted(at=1.0, reason="refused"), RefreshStarted(at=2.0, reason="refused"))
+    lanes.add(RefreshSucceeded(at=3.0, expires_in=60.0))
+    lanes.add(RefreshFailed(at=4.0, status=None, retry_in=None))
+    shown = [(band.start, band.end, band.outcome) for band in bands_of(lanes)]
+    assert shown == [(1.0, 3.0, "succeeded"), (2.0, 4.0, "failed")]
+
+
 def test_a_refresh_is_a_band_from_its_start_to_its_end() -> None:
     """It says how it ended; one that has not ended has no end."""
     lanes = told(RefreshStarted(at=1.0, reason="refused"))

@@ -24,7 +24,7 @@ from freshfetch import (
 )
 from page.naive import NaiveClient
 from page.scenarios.account import Account
-from page.scenarios.proof import Proof, judge, line, sentence
+from page.scenarios.proof import Proof, compare, judge, line, sentence
 
 NAIVE = Path(__file__).parents[2] / "app" / "page" / "naive.py"
 
@@ -172,6 +172,16 @@ def test_harm_is_named(changes: dict[str, Any], said: str) -> None:
     assert not found.good
 
 
+def test_two_clients_are_compared_in_what_concerns_either() -> None:
+    """A row for which both have nothing to show is left out, but not of those that a proof is about."""
+    none = dict.fromkeys(("refreshes", "retries", "refused", "lost", "doubled", "withheld", "strangers"), 0)
+    quiet = Proof(requests=9, signed_out=False, **none)
+    loud = Proof(requests=9, signed_out=True, **{**none, "strangers": 2})
+    names = ["requests", "refreshes", "answered 401", "lost", "doubled", "in a wrong name", "signed out"]
+    assert [name for name, _, _ in compare(quiet, loud)] == names
+    assert ("in a wrong name", "0", "2") in compare(quiet, loud)
+
+
 class Auth:
     """A server of few words: the token ``good`` works; each refresh is counted and answered with ``answer``."""
 
@@ -229,7 +239,8 @@ async def test_naively_a_failed_refresh_loses_the_request(answer: int | None, *,
     client, _, events = naive(Auth(answer))
     assert not await client.request("/data/1")
     assert any(isinstance(event, SessionExpired) for event in events) is asks
-    assert isinstance(events[-1], RequestFailed)
+    assert isinstance(events[-1], RequestAnswered)
+    assert events[-1].refused
 
 
 def test_the_naive_client_knows_the_events_of_the_library_and_nothing_else() -> None:

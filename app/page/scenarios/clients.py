@@ -181,8 +181,8 @@ class Naive:
 
     async def refreshing(self, *, failed: bool = False) -> None:
         """Wait until a refresh has been started, or has failed."""
-        kind = RefreshFailed if failed else RefreshStarted
-        while not any(isinstance(event, kind) for event in self._events):
+        kinds = (RefreshFailed, SessionExpired) if failed else (RefreshStarted,)
+        while not any(isinstance(event, kinds) for event in self._events):
             self._news.clear()
             await self._news.wait()
 

@@ -18,7 +18,7 @@ from freshfetch import FreshfetchError
 from ..elements import Element, Tasks, find, listen, number_in, set_text
 from .clients import Fresh, Naive, Places
 from .conditions import Conditions, Unreachable
-from .proof import Proof, cells, line, sentence
+from .proof import Proof, compare, line, sentence
 from .run import Run
 from .scenes import IN_TWO_TABS, SCENES
 from .tabs import Guest, SecondTab, TabGone
@@ -208,11 +208,11 @@ def _table(fresh: Proof, naive: Proof) -> Element:
     head = table.createTHead().insertRow()
     head.append(_element("td", "", ""), _head("freshfetch", "col"), _head("a naive client", "col"))
     body = table.createTBody()
-    for (label, ours), (_, theirs) in zip(cells(fresh), cells(naive), strict=True):
+    for label, ours, theirs in compare(fresh, naive):
         row = body.insertRow()
         row.append(_head(label, "row"), _element("td", "", ours), _element("td", "", theirs))
     last = table.createTFoot().insertRow()
-    last.append(_head("so", "row"), _element("td", "", sentence(fresh)), _element("td", "", sentence(naive)))
+    last.append(_head("in a word", "row"), _element("td", "", sentence(fresh)), _element("td", "", sentence(naive)))
     return table
 
 

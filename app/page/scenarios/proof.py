@@ -116,17 +116,23 @@ def sentence(proof: Proof) -> str:
     return _well(proof)
 
 
-def cells(proof: Proof) -> list[tuple[str, str]]:
-    """Return the figures, each with its name."""
+def compare(fresh: Proof, naive: Proof) -> list[tuple[str, str, str]]:
+    """Return the figures of two clients, each with its name; what concerns neither is left out."""
+    pairs = zip(_cells(fresh), _cells(naive), strict=True)
+    return [(name, ours, theirs) for (name, ours, core), (_, theirs, _) in pairs if core or {ours, theirs} != {"0"}]
+
+
+def _cells(proof: Proof) -> list[tuple[str, str, bool]]:
     return [
-        ("requests", str(proof.requests)),
-        ("refreshes", str(proof.refreshes)),
-        ("retries", str(proof.retries)),
-        ("answered 401", str(proof.refused)),
-        ("lost", str(proof.lost)),
-        ("doubled", str(proof.doubled)),
-        ("as somebody else", str(proof.strangers)),
-        ("signed out", "yes" if proof.signed_out else "no"),
+        ("requests", str(proof.requests), True),
+        ("refreshes", str(proof.refreshes), True),
+        ("retries", str(proof.retries), False),
+        ("answered 401", str(proof.refused), True),
+        ("lost", str(proof.lost), True),
+        ("doubled", str(proof.doubled), True),
+        ("withheld", str(proof.withheld), False),
+        ("in a wrong name", str(proof.strangers), False),
+        ("signed out", "yes" if proof.signed_out else "no", True),
     ]
 
 
