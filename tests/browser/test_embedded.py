@@ -17,7 +17,6 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from mock_server import archive
 from mock_server.testing import Server
-from tests.browser.fixtures import OpenPage
 from tests.browser.harness.cdp import Wire
 from tests.browser.harness.chromium import SCRIPT_TIMEOUT, Chromium
 from tests.browser.harness.notes_page import NotesPage
@@ -171,25 +170,6 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Keep quiet."""
-
-
-def test_a_person_finds_everything_again(server: Server, open_page: OpenPage) -> None:
-    """Sign in, a note, an expired token: one refresh; after a reload and in a second tab all is there."""
-    page = open_page("/?server=embedded")
-    page.script("return fetch('mock/reset', {method: 'POST'})")
-    page.sign_in()
-    page.press("#expire-token")
-    page.until(lambda: "dead" in page.seen("#control-result"), "the result")
-    page.add_note("kept inside the browser")
-    page.wait_for_note("kept inside the browser")
-    refreshes = "return (await (await fetch('mock/journal?path=*/refresh')).json()).entries.map((each) => each.effects)"
-    assert page.script(refreshes) == [["refreshed"]]
-    assert "inside this browser" in page.seen("footer")
-    page.open().wait_for_note("kept inside the browser")
-    second = open_page("/?server=embedded")
-    second.wait_for_note("kept inside the browser")
-    assert second.script(refreshes) == [["refreshed"]]
-    assert server.journal() == []
 
 
 def test_a_static_host_is_enough_below_any_path(browser: Chromium, static_site: str) -> None:
