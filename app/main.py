@@ -10,7 +10,6 @@ from freshfetch import HeartbeatPolicy, QueuePolicy, Session
 from freshfetch.browser import connect
 from page.controls import Controls
 from page.drafts import Drafts
-from page.elements import TabShelf
 from page.events_panel import EventsPanel
 from page.mock_controls import MockControls
 from page.notebook import Notebook
@@ -18,6 +17,7 @@ from page.notes import Notes
 from page.notices import Notices
 from page.server_panel import ServerPanel
 from page.session_panel import SessionPanel
+from page.shelf import LocalShelf
 from page.shell import Shell
 from page.sign_in import SignIn
 
@@ -31,14 +31,17 @@ async def main(settings: dict[str, Any]) -> None:
         queue=QueuePolicy(max_size=LARGEST_BURST),
         heartbeat=HeartbeatPolicy(url=settings["heartbeat"]),
     )
+    shelf = LocalShelf()
+    drafts = Drafts(shelf)
+    await shelf.open()
+    await drafts.inherit()
     async with session:
-        await page(session, settings).run()
+        await page(session, settings, drafts).run()
 
 
-def page(session: Session, settings: dict[str, Any]) -> Shell:
+def page(session: Session, settings: dict[str, Any], drafts: Drafts) -> Shell:
     """Put the page together."""
     mock = MockControls(settings.get("mock", ""))
-    drafts = Drafts(TabShelf("freshfetch.page.drafts"))
     return Shell(
         session,
         mock=mock,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import js
-from pyodide.ffi import JsException, create_proxy
+from pyodide.ffi import create_proxy
 
 Element = Any
 """A DOM element; nothing on the host describes one."""
@@ -69,26 +69,3 @@ class Tasks:
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-
-
-class TabShelf:
-    """A text in this tab's session storage; in memory where the browser refuses that."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-        self._text = ""
-
-    def read(self) -> str:
-        """Return the text."""
-        try:
-            return str(js.sessionStorage.getItem(self._key) or "")
-        except (JsException, AttributeError):
-            return self._text
-
-    def write(self, text: str) -> None:
-        """Replace the text."""
-        self._text = text
-        try:
-            js.sessionStorage.setItem(self._key, text)
-        except (JsException, AttributeError):
-            return

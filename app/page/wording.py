@@ -203,7 +203,7 @@ def why_sign_in(state_reason: str) -> str:
 def kept_for(subject: str, unsaved: int) -> str:
     """Say that somebody's unsaved work waits for them."""
     what = {0: "What you were writing is", 1: "One unsaved note is"}.get(unsaved, f"{unsaved} unsaved notes are")
-    return f"{what} kept in this tab until {subject} signs in again."
+    return f"{what} kept in this browser until {subject} signs in again."
 
 
 def title(state: State, *, in_trouble: bool) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 from freshfetch import Request
-from page.drafts import Draft, Drafts
+from page.drafts import Draft, Drafts, parse_draft
 from page.notebook import TYPING_PAUSE, Note, Notebook, SaveState
 from tests.world import Tab, World, eager_retry, until
 
@@ -15,21 +16,24 @@ from tests.world import Tab, World, eager_retry, until
 class Shelf:
     """A shelf in memory, that survives what a test calls a reload."""
 
-    def __init__(self, text: str = "") -> None:
-        self.text = text
+    def __init__(self, **texts: str) -> None:
+        self.texts = texts
 
-    def read(self) -> str:
-        """Return the text."""
-        return self.text
-
-    def write(self, text: str) -> None:
+    def write(self, owner: str, text: str) -> bool:
         """Replace the text."""
-        self.text = text
+        self.texts[owner] = text
+        return True
+
+    async def inherit(self, take: Callable[[str, str], bool]) -> None:
+        """Have nothing of pages that are gone."""
 
 
 def notebook(tab: Tab, shelf: Shelf, subject: str = "ada") -> Notebook:
     """Open somebody's notebook in a tab."""
-    book = Notebook(subject, session=tab.session, url="/api/notes", drafts=Drafts(shelf), changed=lambda: None)
+    drafts = Drafts(shelf)
+    for owner in shelf.texts:
+        drafts.keep(owner, kept(shelf, owner))
+    book = Notebook(subject, session=tab.session, url="/api/notes", drafts=drafts, changed=lambda: None)
     book.open()
     return book
 
@@ -55,7 +59,7 @@ def saved(note: Note) -> bool:
 
 def kept(shelf: Shelf, subject: str = "ada") -> Draft:
     """Return what a reload would find."""
-    return Drafts(shelf).of(subject)
+    return parse_draft(shelf.texts.get(subject, ""))
 
 
 async def test_a_new_note_is_saved_and_its_draft_is_gone(world: World) -> None:
@@ -259,7 +263,7 @@ async def test_unsaved_work_survives_a_reload(world: World) -> None:
     book.write_new("half a tho")
     await until(lambda: new.state is SaveState.WAITING)
     world.heal()
-    again = notebook(world.tab(), Shelf(shelf.text))
+    again = notebook(world.tab(), Shelf(**shelf.texts))
     assert again.new == "half a tho"
     assert again.notes[deleted.id].text == "deleted"
     await until(lambda: again.loaded and not again.unsaved)
