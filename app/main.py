@@ -20,6 +20,7 @@ from page.session_panel import SessionPanel
 from page.shelf import LocalShelf
 from page.shell import Shell
 from page.sign_in import SignIn
+from page.tabs import Tabs
 
 LARGEST_BURST = 1000
 
@@ -42,6 +43,7 @@ async def main(settings: dict[str, Any]) -> None:
 def page(session: Session, settings: dict[str, Any], drafts: Drafts) -> Shell:
     """Put the page together."""
     mock = MockControls(settings.get("mock", ""))
+    tabs = Tabs()
     return Shell(
         session,
         mock=mock,
@@ -49,8 +51,10 @@ def page(session: Session, settings: dict[str, Any], drafts: Drafts) -> Shell:
         sign_in=SignIn(session),
         notes=Notes(
             lambda subject, changed: Notebook(
-                subject, session=session, url=settings["notes"], drafts=drafts, changed=changed
-            )
+                subject, session=session, url=settings["notes"], drafts=drafts, changed=changed, sent=tabs.tell
+            ),
+            drafts=drafts,
+            tabs=tabs,
         ),
         notices=Notices(),
         session_panel=SessionPanel(),

@@ -97,11 +97,12 @@ class Drafts:
 
         def take_text(owner: str, text: str) -> bool:
             draft = parse_draft(text)
-            return not draft or (take or self._join)(owner, draft)
+            return not draft or (take or self.join)(owner, draft)
 
         await self._shelf.inherit(take_text)
 
-    def _join(self, owner: str, draft: Draft) -> bool:
+    def join(self, owner: str, draft: Draft) -> bool:
+        """Keep this too; False when it cannot be kept."""
         self.keep(owner, self.of(owner).joined(draft))
         return self.safe
 

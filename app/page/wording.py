@@ -35,7 +35,7 @@ from freshfetch import (
     TransportError,
 )
 
-from .notebook import Note, SaveState
+from .note import Note, Remark, SaveState
 
 MINUTE = 60
 HOUR = 3600
@@ -81,6 +81,12 @@ DELETE_STATES = {
     SaveState.SAVING: "Deleting…",
     SaveState.WAITING: "Will be deleted when the server answers",
     SaveState.SIGN_IN: "Will be deleted when you have signed in",
+}
+
+REMARKS = {
+    Remark.COPY: "Changed in another tab too: both versions are kept",
+    Remark.RESTORED: "Changed in another tab, so it was not deleted",
+    Remark.KEPT: "Deleted in another tab, kept because you changed it",
 }
 
 
@@ -171,8 +177,8 @@ def save_state(note: Note, *, in_trouble: bool) -> tuple[SaveState, str]:
     state = SaveState.WAITING if in_trouble and note.state is SaveState.SAVING else note.state
     if state is SaveState.FAILED:
         return state, f"Could not be {'deleted' if note.deleted else 'saved'}: {why(note.error)}"
-    words = DELETE_STATES if note.deleted else SAVE_STATES
-    return state, words.get(state, "")
+    words = (DELETE_STATES if note.deleted else SAVE_STATES).get(state, "")
+    return state, words if note.remark is None or note.deleted else f"{words}. {REMARKS[note.remark]}"
 
 
 def why(error: FreshfetchError | None) -> str:

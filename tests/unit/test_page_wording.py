@@ -35,7 +35,7 @@ from freshfetch import (
     TransportError,
 )
 from page import wording
-from page.notebook import Note, SaveState
+from page.note import Note, Remark, SaveState
 
 REQUEST: dict[str, Any] = {"at": 0.0, "number": 7, "method": "GET", "path": "/api/notes"}
 LINES: list[tuple[Event, wording.Line]] = [
@@ -170,3 +170,11 @@ def test_small_sentences() -> None:
     assert wording.title(State.SIGN_IN_REQUIRED, in_trouble=False).startswith("Sign in again")
     assert wording.title(State.OFFLINE, in_trouble=True).startswith("No answer")
     assert wording.title(State.SIGNED_IN, in_trouble=False) == "freshfetch notes"
+
+
+def test_a_remark_follows_the_state() -> None:
+    """Who typed over somebody is told so at the note itself, unless it is deleted."""
+    note = Note(id="1", number=1, text="mine", state=SaveState.SAVED, remark=Remark.COPY)
+    assert wording.save_state(note, in_trouble=False)[1] == "Saved. Changed in another tab too: both versions are kept"
+    note.deleted = True
+    assert wording.save_state(note, in_trouble=False)[1] == "Deleted"
