@@ -68,10 +68,13 @@ class Drafts:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
         self._drafts: dict[str, Draft] = {}
-        self.safe = True
-        """Whether everything there is would survive the page."""
+        self._unsafe: set[str] = set()
         self.refused: Callable[[], None] = lambda: None
         """Called when something could not be kept."""
+
+    def is_safe(self, subject: str) -> bool:
+        """Tell whether all that there is of this person would survive the page."""
+        return subject not in self._unsafe
 
     def of(self, subject: str) -> Draft:
         """Return one person's draft."""
@@ -79,13 +82,15 @@ class Drafts:
 
     def keep(self, subject: str, draft: Draft) -> None:
         """Replace one person's draft."""
-        if draft == self.of(subject) and self.safe:
+        if draft == self.of(subject) and self.is_safe(subject):
             return
         self._drafts.pop(subject, None)
         if draft:
             self._drafts[subject] = draft
-        self.safe = self._shelf.write(subject, json.dumps(asdict(draft)) if draft else "")
-        if not self.safe:
+        if self._shelf.write(subject, json.dumps(asdict(draft)) if draft else ""):
+            self._unsafe.discard(subject)
+        else:
+            self._unsafe.add(subject)
             self.refused()
 
     def owners(self) -> list[str]:
@@ -104,7 +109,7 @@ class Drafts:
     def join(self, owner: str, draft: Draft) -> bool:
         """Keep this too; False when it cannot be kept."""
         self.keep(owner, self.of(owner).joined(draft))
-        return self.safe
+        return self.is_safe(owner)
 
 
 def joined_texts(text: str, other: str) -> str:

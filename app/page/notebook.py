@@ -90,7 +90,7 @@ class Notebook:
     @property
     def at_risk(self) -> bool:
         """Whether something here would go with the page."""
-        return not self._drafts.safe and bool(self._drafts.of(self.subject))
+        return not self._drafts.is_safe(self.subject)
 
     @property
     def in_trouble(self) -> bool:
@@ -162,7 +162,7 @@ class Notebook:
         self._revive(draft)
         self._keep()
         self.wake()
-        return self._drafts.safe
+        return self._drafts.is_safe(self.subject)
 
     def flush(self) -> None:
         """Send at once what waits for the end of typing: the page may be about to go."""

@@ -121,6 +121,7 @@ class Notes:
 
     def _put_aside(self) -> None:
         if self._book is not None:
+            self._book.hold(None)
             self._book.flush()
         self._book = None
         self._remove_all_but(set())

@@ -25,6 +25,7 @@ class LocalShelf:
     def __init__(self) -> None:
         self._page = token_hex(8)
         self._settled = 0.0
+        self._locks: Any = None
 
     async def open(self) -> None:
         """Mark this page's texts as those of a page that lives."""
@@ -35,9 +36,11 @@ class LocalShelf:
             return js.Promise.new(create_proxy(lambda *_: None))  # for as long as the page lives
 
         try:
-            asked = js.navigator.locks.request(PREFIX + self._page, create_proxy(hold))
+            self._locks = js.navigator.locks
+            asked = self._locks.request(PREFIX + self._page, create_proxy(hold))
         except (JsException, AttributeError):
-            return  # no locks here: what is taken from a page that lives is written again with its next change
+            self._locks = None  # what is then taken from a page that lives is written again with its next change
+            return
         asked.catch(create_proxy(lambda _: decided.set()))
         await decided.wait()
 
@@ -60,6 +63,10 @@ class LocalShelf:
         self._settled = SETTLE
 
     async def _inherit_from(self, page: str, take: Callable[[str, str], bool]) -> None:
+        if self._locks is None:
+            _hand_over(page, take)
+            return
+
         async def work(lock: Any) -> None:
             if lock:
                 await asyncio.sleep(self._settled)
@@ -68,9 +75,9 @@ class LocalShelf:
         proxy = create_proxy(work)
         options = to_js({"ifAvailable": True}, dict_converter=js.Object.fromEntries)
         try:
-            await js.navigator.locks.request(PREFIX + page, options, proxy)
-        except (JsException, AttributeError):
-            _hand_over(page, take)
+            await self._locks.request(PREFIX + page, options, proxy)
+        except JsException:
+            return  # left for another time
         finally:
             proxy.destroy()
 

@@ -78,10 +78,12 @@ def test_a_full_storage_is_told_and_tried_again() -> None:
     drafts.refused = lambda: told.append("refused")
     shelf.full = True
     drafts.keep("ada", Draft(new="a"))
-    assert (drafts.of("ada").new, drafts.safe, told) == ("a", False, ["refused"])
+    assert (drafts.of("ada").new, drafts.is_safe("ada"), told) == ("a", False, ["refused"])
     shelf.full = False
+    drafts.keep("grace", Draft(new="g"))
+    assert not drafts.is_safe("ada")
     drafts.keep("ada", Draft(new="a"))
-    assert drafts.safe
+    assert drafts.is_safe("ada")
     assert json.loads(shelf.texts["ada"])["new"] == "a"
 
 
