@@ -12,7 +12,7 @@ from freshfetch import HeartbeatPolicy, QueuePolicy, Session
 from freshfetch.browser import connect
 from page.controls import Controls
 from page.drafts import Drafts
-from page.elements import BrowserShelf, TabShelf
+from page.elements import BrowserShelf
 from page.events_panel import EventsPanel
 from page.ledger import Ledger
 from page.mock_controls import MockControls
@@ -24,9 +24,11 @@ from page.scenarios.clients import Places
 from page.scenarios.panel import Scenarios
 from page.server_panel import ServerPanel
 from page.session_panel import SessionPanel
+from page.shelf import LocalShelf
 from page.shell import Shell
 from page.sign_in import SignIn
 from page.tab_sign import TabSign
+from page.tabs import Tabs
 from page.timeline import Timeline
 from page.tour import Tour
 
@@ -47,16 +49,20 @@ async def main(settings: dict[str, Any]) -> None:
         heartbeat=HeartbeatPolicy(url=settings["heartbeat"]),
     )
     session.subscribe(ledger.listen)
+    shelf = LocalShelf()
+    drafts = Drafts(shelf)
+    await shelf.open()
+    await drafts.inherit()
     async with session:
-        await page(session, ledger, settings).run()
+        await page(session, ledger, settings, drafts).run()
 
 
-def page(session: Session, ledger: Ledger, settings: dict[str, Any]) -> Shell:
+def page(session: Session, ledger: Ledger, settings: dict[str, Any], drafts: Drafts) -> Shell:
     """Put the page together."""
     mock = MockControls(settings.get("mock", ""), ledger)
     timeline = Timeline()
+    tabs = Tabs()
     places = Places(settings["data"], settings["echo"], settings["auth"])
-    drafts = Drafts(TabShelf("freshfetch.page.drafts"))
     return Shell(
         session,
         mock=mock,
@@ -64,8 +70,10 @@ def page(session: Session, ledger: Ledger, settings: dict[str, Any]) -> Shell:
         sign_in=SignIn(session),
         notes=Notes(
             lambda subject, changed: Notebook(
-                subject, session=session, url=settings["notes"], drafts=drafts, changed=changed
-            )
+                subject, session=session, url=settings["notes"], drafts=drafts, changed=changed, sent=tabs.tell
+            ),
+            drafts=drafts,
+            tabs=tabs,
         ),
         notices=Notices(),
         tab_sign=TabSign(),

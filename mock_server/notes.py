@@ -5,6 +5,7 @@ Each user has a namespace of their own. A client may choose a note's id, which m
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +28,18 @@ class Note:
 
     def to_json(self) -> dict[str, object]:
         """Show the note as the API does."""
-        return {"id": self.id, "text": self.text, "createdAt": self.created_at, "updatedAt": self.updated_at}
+        return {
+            "id": self.id,
+            "text": self.text,
+            "version": self.version,
+            "createdAt": self.created_at,
+            "updatedAt": self.updated_at,
+        }
+
+    @property
+    def version(self) -> str:
+        """Names this text: what it would be wrong to replace unseen is another text."""
+        return hashlib.sha256(self.text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 class Notes:
@@ -50,6 +62,10 @@ class Notes:
     def of(self, user: str) -> list[Note]:
         """List one user's notes."""
         return list(self.by_user.get(user, {}).values())
+
+    def find(self, user: str, note_id: str) -> Note | None:
+        """Return the note, if there is one."""
+        return self.by_user.get(user, {}).get(note_id)
 
     def put(self, user: str, note_id: str, text: str, *, now: float) -> tuple[Note, bool]:
         """Create the note or update it; return it, and whether it is new."""

@@ -92,8 +92,6 @@ class Tasks:
 class BrowserShelf:
     """A text that stays, and that all tabs share; in memory where the browser refuses that."""
 
-    storage = "localStorage"
-
     def __init__(self, key: str) -> None:
         self._key = key
         self._text = ""
@@ -101,7 +99,7 @@ class BrowserShelf:
     def read(self) -> str:
         """Return the text."""
         try:
-            return str(getattr(js, self.storage).getItem(self._key) or "")
+            return str(js.localStorage.getItem(self._key) or "")
         except (JsException, AttributeError):
             return self._text
 
@@ -109,12 +107,6 @@ class BrowserShelf:
         """Replace the text."""
         self._text = text
         try:
-            getattr(js, self.storage).setItem(self._key, text)
+            js.localStorage.setItem(self._key, text)
         except (JsException, AttributeError):
             return
-
-
-class TabShelf(BrowserShelf):
-    """The same for this tab only, for as long as it is open."""
-
-    storage = "sessionStorage"

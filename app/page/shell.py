@@ -105,6 +105,7 @@ class Shell:
         """Show the page for as long as it lives."""
         self._session.subscribe(self._on_event)
         self._notes.drawn = self._draw_trouble
+        self._drafts.refused = self._on_refused
         listen(find("sign-out"), "click", lambda _: self._tasks.start(self._session.sign_out()))
         listen(js.window, "online", lambda _: self._notes.wake())
         self._begin()
@@ -215,6 +216,12 @@ class Shell:
         if event.new is State.SIGNED_IN:
             self._notes.wake()
         self._draw()
+
+    def _on_refused(self) -> None:
+        """Say once that text would not survive the page; it is saved at the server all the same."""
+        self._drafts.refused = lambda: None
+        text = "This browser has no room for unsaved text. Leave this page open until everything is saved."
+        self._notices.inform("drafts", text)
 
     # -- what follows for the page --
 

@@ -12,7 +12,7 @@ import js
 from .elements import find, has_focus, listen, set_text
 
 if TYPE_CHECKING:
-    from .drafts import Shelf
+    from .elements import BrowserShelf
 
 
 class Stop(NamedTuple):
@@ -50,7 +50,7 @@ STOPS = (
 class Tour:
     """The card with the explanations. ``memory`` keeps whether it was seen."""
 
-    def __init__(self, memory: Shelf) -> None:
+    def __init__(self, memory: BrowserShelf) -> None:
         self._memory = memory
         self._card = find("tour")
         self._next = find("tour-next")

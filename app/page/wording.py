@@ -39,7 +39,7 @@ from freshfetch import (
 
 from .lanes import FRESHFETCH, Tally
 from .ledger import Verdict
-from .notebook import Note, SaveState
+from .note import Note, Remark, SaveState
 
 MINUTE = 60
 HOUR = 3600
@@ -110,6 +110,12 @@ DELETE_STATES = {
     SaveState.SAVING: "Deleting…",
     SaveState.WAITING: "Will be deleted when the server answers",
     SaveState.SIGN_IN: "Will be deleted when you have signed in",
+}
+
+REMARKS = {
+    Remark.COPY: "Changed in another tab too: both versions are kept",
+    Remark.RESTORED: "Changed in another tab, so it was not deleted",
+    Remark.KEPT: "Deleted in another tab, kept because you changed it",
 }
 
 
@@ -200,8 +206,8 @@ def save_state(note: Note, *, in_trouble: bool) -> tuple[SaveState, str]:
     state = SaveState.WAITING if in_trouble and note.state is SaveState.SAVING else note.state
     if state is SaveState.FAILED:
         return state, f"Could not be {'deleted' if note.deleted else 'saved'}: {why(note.error)}"
-    words = DELETE_STATES if note.deleted else SAVE_STATES
-    return state, words.get(state, "")
+    words = (DELETE_STATES if note.deleted else SAVE_STATES).get(state, "")
+    return state, words if note.remark is None or note.deleted else f"{words}. {REMARKS[note.remark]}"
 
 
 def why(error: FreshfetchError | None) -> str:
@@ -232,7 +238,7 @@ def why_sign_in(state_reason: str) -> str:
 def kept_for(subject: str, unsaved: int) -> str:
     """Say that somebody's unsaved work waits for them."""
     what = {0: "What you were writing is", 1: "One unsaved note is"}.get(unsaved, f"{unsaved} unsaved notes are")
-    return f"{what} kept in this tab until {apart(subject)} signs in again."
+    return f"{what} kept in this browser until {apart(subject)} signs in again."
 
 
 def signed_in_elsewhere(subject: str) -> str:

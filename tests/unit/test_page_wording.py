@@ -36,7 +36,7 @@ from freshfetch import (
     TransportError,
 )
 from page import wording
-from page.notebook import Note, SaveState
+from page.note import Note, Remark, SaveState
 from page.wording import Sign
 
 STATIC = Path(__file__).resolve().parents[2] / "app" / "static"
@@ -203,3 +203,11 @@ def test_each_sign_has_a_title_and_an_icon() -> None:
     assert len(set(wording.TITLES.values())) == len(Sign)
     for each in set(Sign) - {Sign.SIGNED_IN}:
         assert (STATIC / f"favicon-{each.value}.svg").is_file()
+
+
+def test_a_remark_follows_the_state() -> None:
+    """Who typed over somebody is told so at the note itself, unless it is deleted."""
+    note = Note(id="1", number=1, text="mine", state=SaveState.SAVED, remark=Remark.COPY)
+    assert wording.save_state(note, in_trouble=False)[1] == "Saved. Changed in another tab too: both versions are kept"
+    note.deleted = True
+    assert wording.save_state(note, in_trouble=False)[1] == "Deleted"
