@@ -11,7 +11,7 @@ UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-firefox test-webkit check monkey bench lighthouse screenshots format wheel lock browser clean
+.PHONY: help run test test-firefox test-webkit check monkey bench site lighthouse screenshots format wheel lock browser clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ lighthouse: $(VENV)/.stamp browser ## what Lighthouse says of _site/: four figur
 screenshots: $(VENV)/.stamp vendor/.stamp browser ## take pictures of the page in each state, into docs/screenshots/
 	PYTHONPATH=app:. $(RUN) -m tools.screenshots $(ARGS)
 
+site: $(VENV)/.stamp vendor/.stamp ## build the static site into _site/, for any host; ARGS="--api https://..." for a real API
+	@$(RUN) -m tools.site $(ARGS)
+
 format: $(VENV)/.stamp ## format the sources, mend what ruff can mend
 	$(RUN) -m ruff check --fix-only
 	$(RUN) -m ruff format
@@ -66,7 +69,7 @@ lock: ## pin anew: requirements.lock from pyproject.toml, package-lock.json from
 	npm install --package-lock-only --loglevel=error
 
 clean: ## remove everything that make has built
-	rm -rf $(VENV) $(VENV)-lock node_modules vendor vendor.new vendor.old dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lock node_modules vendor vendor.new vendor.old dist _site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find app bench mock_server tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 browser: $(VENV)/.stamp

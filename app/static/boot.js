@@ -13,19 +13,27 @@
     "Loaded files": [88, "Starting the app"],
     "Loaded Pyodide": [92, "Starting the app"],
   };
-  // What the big files bring while one report is long in coming.
+  // What the big files are of the way from FETCHING on: by their bytes while they come, where the page is told of
+  // them (data-bytes says how many there are), else when they have come.
+  const FETCHING = 18;
+  const FETCHED = 64;
   const FILES = { "pyodide.asm.wasm": 24, "python_stdlib.zip": 16, "pyodide.asm.mjs": 6 };
 
   let reported = 4;
-  let fetched = 0;
+  let come = 0; // of FETCHED - FETCHING
+  let bytes = 0;
   let words = "Starting";
 
+  const megabytes = (count) => (count / 1e6).toFixed(1);
   const draw = () => {
     const bar = document.getElementById("boot-progress");
     if (!bar || isReady()) return;
-    bar.value = Math.max(bar.value, reported, Math.min(64, 18 + fetched));
+    const total = Number(bar.dataset.bytes);
+    const part = total ? ((FETCHED - FETCHING) * bytes) / total : come;
+    bar.value = Math.max(bar.value, reported, Math.min(FETCHED, FETCHING + part));
+    const count = bytes && bytes < total ? `, ${megabytes(bytes)} of ${megabytes(total)} MB` : "";
     const step = document.getElementById("boot-step");
-    if (step.textContent !== words) step.textContent = words;
+    if (step.textContent !== words + count) step.textContent = words + count;
   };
 
   addEventListener("py:progress", ({ detail }) => {
@@ -33,9 +41,13 @@
     [reported, words] = STEPS[detail];
     draw();
   });
+  addEventListener("freshfetch:fetched", ({ detail }) => {
+    bytes += detail;
+    draw();
+  });
 
   new PerformanceObserver((list) => {
-    for (const { name } of list.getEntries()) fetched += FILES[name.slice(name.lastIndexOf("/") + 1)] ?? 0;
+    for (const { name } of list.getEntries()) come += FILES[name.slice(name.lastIndexOf("/") + 1)] ?? 0;
     draw();
   }).observe({ type: "resource", buffered: true });
 
@@ -46,6 +58,13 @@
   };
   addEventListener("unhandledrejection", fail); // the runtime could not be loaded
   addEventListener("py:done", fail); // the app never ends by itself, unless by an error
+
+  // When nothing more is needed, the service worker of a built site keeps what was fetched for the next visit.
+  const keep = () => isReady() && navigator.serviceWorker.ready.then(({ active }) => active.postMessage("keep"));
+  if (navigator.serviceWorker) {
+    new MutationObserver(keep).observe(root, { attributeFilter: ["data-ready"] });
+    navigator.serviceWorker.addEventListener("controllerchange", keep);
+  }
 
   // Somebody who was signed in is shown no sign-in form while Python finds out whether they still are.
   try {

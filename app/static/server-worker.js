@@ -1,7 +1,7 @@
 // Runs the mock server in Python: a shared worker for all tabs or, where there is none, a worker of the tab that holds
 // the lock. Whoever waits for the lock costs nothing; whoever has it reads what was saved and goes on from there.
-const ROOT = new URL("../../", import.meta.url);
-const NAME = `freshfetch server ${ROOT.pathname}`;
+const FILES = new URL("../../", import.meta.url);
+const NAME = self.name; // says which site this serves
 const HOST = crypto.randomUUID();
 const STORE = "state";
 const REMEMBERED = 10_000; // requests that have been taken: none is taken twice
@@ -50,7 +50,7 @@ function write(database, text) {
 // ---- the server ----
 
 async function unpacked() {
-  const [{ loadPyodide }, archive] = await Promise.all([import(new URL("vendor/pyodide/pyodide.mjs", ROOT)), fetched()]);
+  const [{ loadPyodide }, archive] = await Promise.all([import(new URL("vendor/pyodide/pyodide.mjs", FILES)), fetched()]);
   const pyodide = await loadPyodide();
   pyodide.unpackArchive(archive, "zip", { extractDir: "/server" });
   pyodide.runPython("import sys; sys.path.insert(0, '/server')");
@@ -58,7 +58,7 @@ async function unpacked() {
 }
 
 async function fetched() {
-  const response = await fetch(new URL("server.zip", ROOT));
+  const response = await fetch(new URL("server.zip", FILES));
   if (!response.ok) throw new Error(`server.zip: ${response.status}`);
   return response.arrayBuffer();
 }

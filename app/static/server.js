@@ -9,8 +9,10 @@
   const chosen = { real: "", embedded: "embedded" }[asked] ?? given;
   page.dataset.server = chosen;
 
-  const ROOT = new URL("../../", document.currentScript.src);
-  const WORKER = new URL("app/static/server-worker.js", ROOT).href;
+  // A built site has its files in a folder of their own, and says where the site begins.
+  const built = "root" in page.dataset;
+  const ROOT = new URL(page.dataset.root ?? "../../", document.currentScript.src);
+  const WORKER = new URL("server-worker.js", document.currentScript.src).href;
   const SERVICE = new URL("service-worker.js", ROOT);
   // The service worker has to know it, too: it may be asked when no page can answer.
   if (given) SERVICE.searchParams.set("server", given);
@@ -37,7 +39,7 @@
   let worker = null; // kept: one that nobody refers to may be collected
   const startWorker = () => {
     const url = policy.createScriptURL(WORKER);
-    const options = { type: "module", name: "freshfetch server" };
+    const options = { type: "module", name: `freshfetch server ${ROOT.pathname}` };
     if (window.SharedWorker) {
       worker = new SharedWorker(url, { ...options, extendedLifetime: true }); // the one there is, if there is one
       return;
@@ -87,7 +89,9 @@
 
   const start = async () => {
     if (!chosen) {
-      await removeService().catch(() => {}); // storage is refused: then there is none
+      // Storage may be refused: then there is none. One that keeps files may come when it likes.
+      if (built) startService().catch(() => {});
+      else await removeService().catch(() => {});
       return true;
     }
     whenRead(() => say(WORDS.embedded));

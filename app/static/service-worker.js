@@ -1,4 +1,5 @@
 // Brings the page's requests to the server inside this browser, and its answers back. See mock_server/README.md.
+// At the end: keeps the files of a built site.
 //
 // - Only requests of pages that chose that server are answered; all others go where they would without this.
 // - A request is posted again until a host takes it, and a host takes it once. Nobody takes it for long: 503.
@@ -24,7 +25,9 @@ addEventListener("install", () => skipWaiting());
 addEventListener("activate", (event) => event.waitUntil(clients.claim()));
 addEventListener("message", (event) => event.data === "claim" && event.waitUntil(clients.claim()));
 addEventListener("fetch", (event) => {
-  if (isForServer(new URL(event.request.url))) event.respondWith(answer(event));
+  const url = new URL(event.request.url);
+  if (isForServer(url)) event.respondWith(answer(event));
+  else if (isKept(url)) event.respondWith(file(event.request));
 });
 
 // ---- for the server? ----
@@ -181,4 +184,51 @@ async function watch(host) {
     if (call.host === host) call.lose();
     else if (call.starting === host) call.starting = null;
   }
+}
+
+// ---- the files of a built site, for the next visit and for times without a network ----
+//
+// - Each build has a cache, and a folder of its own name: a page gets all its files from one build.
+// - The page itself is put in last, so a cache that has it has everything, and before that it is not shown.
+// - Nothing is fetched for keeping before the page says "keep": a first visit needs the network for itself.
+
+const BUILD = null; // tools/site.py writes it: { folder, files }
+const KEPT = `freshfetch files ${ROOT.pathname} `;
+const MOST = 2; // the last build but one may still be open in a tab
+
+let keeping = null;
+addEventListener("message", (event) => {
+  if (event.data !== "keep" || !BUILD) return;
+  keeping ??= keep().finally(() => (keeping = null));
+  event.waitUntil(keeping);
+});
+
+function isKept(url) {
+  const path = below(url);
+  return BUILD !== null && path !== null && (PAGES.includes(path) || path.startsWith("build-"));
+}
+
+async function file(request) {
+  const wanted = PAGES.includes(below(new URL(request.url))) ? ROOT : request;
+  for (const name of await kept()) {
+    const found = await (await caches.open(name)).match(wanted);
+    if (found) return found;
+  }
+  return fetch(request);
+}
+
+async function kept() {
+  const names = (await caches.keys()).filter((name) => name.startsWith(KEPT)).reverse();
+  const own = KEPT + BUILD.folder;
+  return names.includes(own) ? [own, ...names.filter((name) => name !== own)] : names;
+}
+
+async function keep() {
+  const cache = await caches.open(KEPT + BUILD.folder);
+  if (await cache.match(ROOT)) return;
+  await cache.addAll(BUILD.files.map((name) => new URL(`${BUILD.folder}/${name}`, ROOT)));
+  const page = await fetch(ROOT, { cache: "no-cache" });
+  if (!(await page.clone().text()).includes(BUILD.folder)) return; // the host has a newer one already
+  await cache.put(ROOT, page);
+  for (const name of (await kept()).slice(MOST)) await caches.delete(name);
 }

@@ -1,0 +1,70 @@
+"""The page of a built site: the repository's own index.html with other addresses, nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import urljoin, urlsplit
+
+PACKED = ".packed"
+"""Ends the name of a file that is compressed by us. No host knows it, so none marks such a file, or unpacks it."""
+ADDRESSES = ("auth", "heartbeat", "notes", "data")
+"""The page's settings that are addresses of the API."""
+LOCAL = re.compile(r'\b(href|src)="((?:app|vendor)/[^"]+)"')
+PRELOADS = '    <link rel="preload" href="pyscript.toml" as="fetch" crossorigin>\n'
+
+
+class Api:
+    """A real API, by its base URL: what is below it is what the mock server has below ``/api/``."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("https", "http") or not parts.netloc or parts.query or parts.fragment:
+            raise ValueError(url)
+        self.url = url.rstrip("/") + "/"
+        self.origin = f"{parts.scheme}://{parts.netloc}"
+
+    def __repr__(self) -> str:
+        return f"Api({self.url!r})"
+
+    def settings(self, given: Mapping[str, str]) -> dict[str, object]:
+        """Return the page's settings for this API. It has no test controls."""
+        moved = {name: urljoin(self.url, given[name].removeprefix("api/")) for name in ADDRESSES}
+        return moved | {"origins": [self.origin]}
+
+
+def page(html: str, folder: str, sizes: Mapping[str, int], api: Api | None) -> str:
+    """Return the page for the files in ``folder``, whose sizes are in bytes."""
+    html = once(html, PRELOADS, "".join(preloads(folder, sizes)))
+    html = once(html, 'config="pyscript.toml"', f'config="{folder}/pyscript.json"')
+    for name in ("pyodide.asm.wasm", "python_stdlib.zip"):
+        html = once(html, f'href="vendor/pyodide/{name}"', f'href="vendor/pyodide/{name}{PACKED}"')
+    html = LOCAL.sub(rf'\1="{folder}/\2"', html)
+    python = sum(size for name, size in sizes.items() if name.endswith(PACKED))
+    html = once(html, 'id="boot-progress"', f'id="boot-progress" data-bytes="{python}"')
+    return speaking_to(html, api)
+
+
+def speaking_to(html: str, api: Api | None) -> str:
+    """Return the page, told which server it has."""
+    root = 'data-root="../../../"'
+    if api is None:
+        return once(html, 'data-server=""', f'data-server="embedded" {root}')
+    html = once(html, 'data-server=""', f'data-server="" {root}')
+    return once(html, "connect-src 'self';", f"connect-src 'self' {api.origin};")
+
+
+def preloads(folder: str, files: Iterable[str]) -> Iterable[str]:
+    """Yield links to what a browser would find out about late, one after the other."""
+    for name in sorted(files):
+        if re.match(r"vendor/pyscript/(core|error)-", name):
+            yield f'    <link rel="modulepreload" href="{folder}/{name}">\n'
+    for name in ("pyscript.json", "app.zip", "app/main.py"):
+        yield f'    <link rel="preload" href="{folder}/{name}" as="fetch" crossorigin>\n'
+
+
+def once(text: str, old: str, new: str) -> str:
+    """Replace what must be there exactly once."""
+    if text.count(old) != 1:
+        raise SystemExit(f"site: index.html holds {old!r} {text.count(old)} times, and not once")
+    return text.replace(old, new)
