@@ -43,6 +43,7 @@ async def main(settings: dict[str, Any]) -> None:
     ledger = Ledger(token_hex(4), kept=[js.URL.new(settings[name], js.document.baseURI).pathname for name in KEPT])
     session = connect(
         settings["auth"],
+        origins=settings.get("origins", ()),
         # Only a server that keeps a journal has a use for the numbers.
         transport=NumberedTransport(ledger) if "mock" in settings else None,
         queue=QueuePolicy(max_size=LARGEST_BURST),

@@ -8,7 +8,7 @@ from urllib.parse import urljoin, urlsplit
 
 PACKED = ".packed"
 """Ends the name of a file that is compressed by us. No host knows it, so none marks such a file, or unpacks it."""
-ADDRESSES = ("auth", "heartbeat", "notes", "data")
+ADDRESSES = ("auth", "heartbeat", "notes", "data", "echo")
 """The page's settings that are addresses of the API."""
 LOCAL = re.compile(r'\b(href|src)="((?:app|vendor)/[^"]+)"')
 PRELOADS = '    <link rel="preload" href="pyscript.toml" as="fetch" crossorigin>\n'

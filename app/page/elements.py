@@ -28,6 +28,11 @@ def listen(target: Any, kind: str, handler: Callable[[Any], object]) -> None:
     target.addEventListener(kind, create_proxy(handler))
 
 
+def static(name: str) -> str:
+    """Return the URL of one of the page's static files: they lie beside its icon, wherever a built site has them."""
+    return str(js.URL.new(name, js.document.querySelector("link[rel=icon]").href).href)
+
+
 def set_text(element: Element, text: str) -> None:
     """Show a text; an element that shows it already is not touched, so that nobody hears it twice."""
     if element.textContent != text:

@@ -9,18 +9,17 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-import js
 from pyodide.ffi import JsException
 from pyscript import js_import
 
-from .elements import Frame, Tasks, find, set_text
+from .elements import Frame, Tasks, find, set_text, static
 from .lanes import FRESHFETCH, Lanes
 from .wording import tally
 
 if TYPE_CHECKING:
     from freshfetch import Event
 
-DRAWING = "app/static/timeline.js"
+DRAWING = "timeline.js"
 
 
 class Timeline:
@@ -58,7 +57,7 @@ class Timeline:
 
     async def _load(self) -> None:
         try:
-            (module,) = await js_import(js.URL.new(DRAWING, js.document.baseURI).href)
+            (module,) = await js_import(static(DRAWING))
             self._drawing = module.mount(self._panel)
         except JsException:
             find("timeline-missing").hidden = False
