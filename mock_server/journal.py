@@ -82,7 +82,8 @@ class Journal:
         """Find the entries numbered above `since` whose path matches the pattern, of one request id or of any."""
         wanted = None if request_id is None else request_id[:LONGEST_REQUEST_ID]
         later = (entry for entry in self._above(since) if path is None or fnmatchcase(entry.path, path))
-        return list(islice((entry for entry in later if wanted in (None, entry.request_id)), limit))
+        most = len(self.entries) if limit is None else min(limit, len(self.entries))
+        return list(islice((entry for entry in later if wanted in (None, entry.request_id)), most))
 
     def missed(self, since: int = 0) -> int:
         """Count the entries above `since` that made room for later ones; those cleared on purpose are not missed."""
@@ -101,7 +102,8 @@ class Journal:
 
     def _above(self, since: int) -> Iterator[Entry]:
         gone = self.last_number - len(self.entries)
-        return islice(self.entries, max(0, since - gone), None)
+        # No more than there are: what counts in 32 bits, as Python in a browser does, takes no larger number.
+        return islice(self.entries, min(max(0, since - gone), len(self.entries)), None)
 
 
 def effect_counts(entries: list[Entry]) -> dict[str, dict[str, int]]:

@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import js
 from pyodide.ffi import JsException, to_js
 
-from freshfetch import Event, FreshfetchError, RefreshFailed, RefreshStarted, SessionExpired, SignedIn
+from freshfetch import (
+    Event,
+    FreshfetchError,
+    RefreshFailed,
+    RefreshStarted,
+    SessionExpired,
+    SessionExpiredError,
+    SignedIn,
+)
 
 from ..naive import NaiveClient
 from .account import Account
 
 if TYPE_CHECKING:
-    from freshfetch import Session
+    from freshfetch import Request, Session
 
     from ..ledger import Ledger
 
@@ -53,7 +62,7 @@ class Fresh:
         self._run = run
         self._people = people
         self._sent = 0
-        self._kept: list[tuple[str, str]] = []
+        self._kept: list[Request] = []
         self.user = session.subject or ""
         self.account = Account(user=self.user, name=ledger.name_of, paths=places.below(run))
         self._unsubscribe = session.subscribe(self._on_event)
@@ -76,8 +85,11 @@ class Fresh:
             content = {"run": self._run} if method == "POST" else None
             response = await self._session.fetch(path, method=method, json=content)
             await response.bytes()
+        except SessionExpiredError as error:
+            if error.request is not None:
+                self._kept.append(error.request)
         except FreshfetchError:
-            self._kept.append((method, path))
+            return  # the account has it from the session's events
 
     async def renew(self) -> None:
         """Get a new access token."""
@@ -93,11 +105,15 @@ class Fresh:
         self.account.user = user
 
     async def sign_in_again(self) -> None:
-        """Wait for the person; then ask again for what got no answer, as the notes do with what was written."""
+        """Wait for the person; then send what the session gave back."""
         await self._until(SignedIn)
-        if self._session.subject == self.user:
-            kept, self._kept = self._kept, []
-            await asyncio.gather(*(self._ask(*each) for each in kept))
+        kept, self._kept = self._kept, []
+        await asyncio.gather(*(self._send_again(each) for each in kept))
+
+    async def _send_again(self, request: Request) -> None:
+        with suppress(FreshfetchError):
+            response = await self._session.resend(request)
+            await response.bytes()
 
     async def leave(self, *, back: bool) -> None:
         """Stop listening; if ``back``, with the person signed in who was at the beginning."""

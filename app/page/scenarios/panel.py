@@ -18,7 +18,7 @@ from freshfetch import FreshfetchError
 from ..elements import Element, Tasks, find, listen, number_in, set_text
 from .clients import Fresh, Naive, Places
 from .conditions import Conditions, Unreachable
-from .proof import Proof, compare, line, sentence
+from .proof import HARM, Proof, compare, line, sentence
 from .run import Run
 from .scenes import IN_TWO_TABS, SCENES
 from .tabs import Guest, SecondTab, TabGone
@@ -210,7 +210,7 @@ def _table(fresh: Proof, naive: Proof) -> Element:
     body = table.createTBody()
     for label, ours, theirs in compare(fresh, naive):
         row = body.insertRow()
-        row.append(_head(label, "row"), _element("td", "", ours), _element("td", "", theirs))
+        row.append(_head(label, "row"), _figure(label, ours), _figure(label, theirs))
     last = table.createTFoot().insertRow()
     last.append(_head("in a word", "row"), _element("td", "", sentence(fresh)), _element("td", "", sentence(naive)))
     return table
@@ -220,6 +220,10 @@ def _head(text: str, scope: str) -> Element:
     cell = _element("th", "", text)
     cell.scope = scope
     return cell
+
+
+def _figure(label: str, figure: str) -> Element:
+    return _element("td", "harm" if label in HARM and figure != "0" else "", figure)
 
 
 def _element(kind: str, name: str, text: str) -> Element:

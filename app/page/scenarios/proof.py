@@ -116,6 +116,10 @@ def sentence(proof: Proof) -> str:
     return _well(proof)
 
 
+HARM = frozenset({"lost", "doubled", "in a wrong name"})
+"""The figures of which any other than 0 is a failure."""
+
+
 def compare(fresh: Proof, naive: Proof) -> list[tuple[str, str, str]]:
     """Return the figures of two clients, each with its name; what concerns neither is left out."""
     pairs = zip(_cells(fresh), _cells(naive), strict=True)
