@@ -1,7 +1,8 @@
 """Waiting for a promise of the browser's own, such as fetch's.
 
-WebKit rejects with errors that have no ``stack`` when no JavaScript was running, as when a connection breaks. Pyodide
-takes only what has one for an error: ``await`` then never ends. So no promise is awaited here that can be rejected.
+WebKit rejects with errors that have no ``stack`` where no JavaScript was running, as when a connection breaks. Pyodide
+takes only what has one for an error, and makes a Future of each promise that a call returns: that one never ends.
+So Python never gets such a promise: the call is made by JavaScript, and what comes back is one that is not rejected.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import js
-from pyodide.ffi import to_js
+
+_each = getattr(js.Array, "from")
 
 
 class RejectedError(Exception):
@@ -20,9 +22,10 @@ class RejectedError(Exception):
         self.name = name
 
 
-async def settled(promise: Any) -> Any:
-    """Wait for a promise; return its value, or raise a RejectedError."""
-    outcome = (await js.Promise.allSettled(to_js([promise])))[0]
+async def settled(owner: Any, method: str, *arguments: Any) -> Any:
+    """Call a method that returns a promise; return the value, or raise a RejectedError."""
+    call = getattr(owner, method).bind(owner, *arguments)
+    outcome = (await js.Promise.allSettled(_each(js.Array.of(None), call)))[0]
     if outcome.status == "rejected":
         raise RejectedError(str(getattr(outcome.reason, "name", "Error")))
     return outcome.value

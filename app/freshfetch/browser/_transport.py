@@ -67,7 +67,7 @@ class FetchTransport:
         except JsException as error:
             raise InvalidRequestError(f"The browser takes this for no request ({_name(error)}).") from None
         try:
-            response = await settled(js.fetch(asked))
+            response = await settled(js.globalThis, "fetch", asked)
         except (RejectedError, JsException) as error:
             if (signal := request.options.get("signal")) is not None and signal.aborted:
                 raise RequestAbortedError("The request was aborted by its AbortSignal.") from None
@@ -142,7 +142,7 @@ class _Answer:
 
 
 async def _read_all(response: Any) -> bytes:
-    buffer = await settled(response.arrayBuffer())
+    buffer = await settled(response, "arrayBuffer")
     return bytes(buffer.to_bytes())
 
 
@@ -152,7 +152,7 @@ async def _read_at_most(longest: int, response: Any) -> bytes:
         return b""
     reader = response.body.getReader()
     content = bytearray()
-    while not (piece := await settled(reader.read())).done:
+    while not (piece := await settled(reader, "read")).done:
         content += piece.value.to_bytes()
         if len(content) > longest:
             raise TransportError(f"The answer is longer than {longest} bytes.")
