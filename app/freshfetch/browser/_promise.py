@@ -12,6 +12,8 @@ from typing import Any
 import js
 
 _each = getattr(js.Array, "from")
+_all_settled = js.Promise.allSettled
+_ONCE = js.Array.of(None)
 
 
 class RejectedError(Exception):
@@ -25,7 +27,7 @@ class RejectedError(Exception):
 async def settled(owner: Any, method: str, *arguments: Any) -> Any:
     """Call a method that returns a promise; return the value, or raise a RejectedError."""
     call = getattr(owner, method).bind(owner, *arguments)
-    outcome = (await js.Promise.allSettled(_each(js.Array.of(None), call)))[0]
+    outcome = (await _all_settled(_each(_ONCE, call)))[0]
     if outcome.status == "rejected":
         raise RejectedError(str(getattr(outcome.reason, "name", "Error")))
     return outcome.value
