@@ -6,13 +6,12 @@ import asyncio
 import json
 from typing import Any
 
-import js
-from pyodide.ffi import JsException, to_js
+from freshfetch import Body, FreshfetchError, Headers, Request
+from freshfetch.browser import FetchTransport
 
 from .journal import Counts, Entry, count, news, settled
 from .ledger import Ledger
 
-OK = range(200, 300)
 BEYOND = 10**15
 """The number of an entry that will never be: what is asked for from there on is nothing, and quickly told."""
 MOST_SUSPECTS = 50
@@ -24,6 +23,7 @@ class MockControls:
 
     def __init__(self, base: str, ledger: Ledger) -> None:
         self._base = base
+        self._transport = FetchTransport()
         self._ledger = ledger
         self._last = 0
         self._seen = 0
@@ -115,12 +115,14 @@ class MockControls:
         return None if answer is None else list(answer.get("entries", ()))
 
     async def _ask(self, method: str, path: str, content: dict[str, object] | None = None) -> dict[str, Any] | None:
-        options: dict[str, object] = {"method": method, "cache": "no-store"}
+        body, headers = None, Headers()
         if content is not None:
-            options |= {"body": json.dumps(content), "headers": {"Content-Type": "application/json"}}
+            body, headers = Body(json.dumps(content)), Headers({"Content-Type": "application/json"})
         try:
-            response = await js.fetch(f"{self._base}/{path}", to_js(options, dict_converter=js.Object.fromEntries))
-            text = str(await response.text())
-            return dict(json.loads(text or "{}")) if response.status in OK else None
-        except (JsException, ValueError):
+            target = self._transport.resolve(f"{self._base}/{path}")
+            request = Request(target=target, method=method, headers=headers, body=body, options={"cache": "no-store"})
+            response = await self._transport.send(request)
+            text = await response.text()
+            return dict(json.loads(text or "{}")) if response.ok else None
+        except (FreshfetchError, ValueError):
             return None

@@ -98,6 +98,7 @@ def test_a_visit_without_any_server(page: NotesPage, host: Host) -> None:
     page.add_note("on a new token")
     page.wait_for_note("on a new token")
     page.until(lambda: page.events("RefreshSucceeded") == 1, "the refresh")
+    page.script("document.querySelector('#timeline-panel').scrollIntoView()")
     page.until(lambda: page.driver.find_elements(By.CSS_SELECTOR, ".timeline-axis .tick"), "the timeline")
     for past_the_cache in (False, True):
         page.script("window.old = true")
@@ -117,9 +118,7 @@ def test_a_scenario_is_played_by_the_server_inside_the_browser(page: NotesPage) 
     """The answer of a refresh is lost after it was carried out: asked for again in time, nothing lost."""
     page.sign_in()
     page.press("#scene-lost button")
-    row = page.find("#scene-lost")
-    page.until(lambda: row.get_attribute("data-running") == "false", "the end of the scenario")
-    assert "0 lost, 0 doubled" in row.find_element(By.CSS_SELECTOR, ".scene-line").text
+    assert "0 lost, 0 doubled" in page.seen("#scene-lost .scene-line")
     assert page.state == "signed-in"
 
 

@@ -34,6 +34,32 @@ SUITES = {
     "channel": channel,
     "transport": transport,
 }
+BROKEN = """
+    const broken = () => new Promise((_, reject) => {
+        const error = new TypeError("Load failed");
+        delete error.stack;
+        setTimeout(reject, 0, error);
+    });
+    window.fetch = async (asked) => {
+        if (asked.url.endsWith("/unanswered")) return broken();
+        const answer = new Response(new ReadableStream({pull: broken}));
+        return Object.defineProperty(answer, "arrayBuffer", {value: broken});
+    };
+"""
+HEARD = """
+    from freshfetch import Request, TransportError
+    from freshfetch.browser import FetchTransport
+
+    transport, heard = FetchTransport(), []
+    for longest in (None, 1000):
+        for path in ("/unanswered", "/broken-off"):
+            try:
+                answer = await transport.send(Request(target=transport.resolve(path), longest_answer=longest))
+                await answer.bytes()
+            except TransportError as error:
+                heard.append(str(error))
+    heard
+"""
 INCREMENT = """
     from freshfetch.browser import WebLock, WebTokenStore
     from tests.contracts.token_store import a_record
@@ -58,6 +84,12 @@ def test_the_adapters_keep_their_contracts(page: Page) -> None:
         arguments = "makers[adapter], server" if adapter == "transport" else "makers[adapter]"
         for number, check in enumerate(suite.CHECKS):
             page.run(f"await {module}.{check.__name__}({arguments})", adapter=adapter, name=f"contract {number}")
+
+
+def test_a_connection_that_breaks_is_heard_of_though_the_error_has_no_stack(page: Page) -> None:
+    """WebKit's own errors have none, which Pyodide takes for no errors at all: TransportErrors all the same."""
+    page.script(BROKEN)
+    assert page.run(HEARD) == ["No answer from the server (TypeError).", "The answer broke off (TypeError)."] * 2
 
 
 def test_two_windows_lose_no_update(page: Page, new_window: Callable[[], Page]) -> None:

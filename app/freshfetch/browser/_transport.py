@@ -10,6 +10,7 @@ from pyodide.ffi import JsException, JsProxy, to_js
 
 from .._errors import InvalidRequestError, RequestAbortedError, TransportError
 from .._models import Body, Headers, Request, Response, Target
+from ._promise import RejectedError, settled
 
 _PROTOCOLS = ("http:", "https:")
 
@@ -66,8 +67,8 @@ class FetchTransport:
         except JsException as error:
             raise InvalidRequestError(f"The browser takes this for no request ({_name(error)}).") from None
         try:
-            response = await js.fetch(asked)
-        except JsException as error:
+            response = await settled(js.globalThis, "fetch", asked)
+        except (RejectedError, JsException) as error:
             if (signal := request.options.get("signal")) is not None and signal.aborted:
                 raise RequestAbortedError("The request was aborted by its AbortSignal.") from None
             raise TransportError(f"No answer from the server ({_name(error)}).") from None
@@ -120,7 +121,7 @@ class _Answer:
         if self._content is None:
             try:
                 self._content = await self._read()
-            except JsException as error:
+            except (RejectedError, JsException) as error:
                 raise TransportError(f"The answer broke off ({_name(error)}).") from None
             except BaseException:
                 self._gone.abort()
@@ -141,7 +142,7 @@ class _Answer:
 
 
 async def _read_all(response: Any) -> bytes:
-    buffer = await response.arrayBuffer()
+    buffer = await settled(response, "arrayBuffer")
     return bytes(buffer.to_bytes())
 
 
@@ -151,14 +152,14 @@ async def _read_at_most(longest: int, response: Any) -> bytes:
         return b""
     reader = response.body.getReader()
     content = bytearray()
-    while not (piece := await reader.read()).done:
+    while not (piece := await settled(reader, "read")).done:
         content += piece.value.to_bytes()
         if len(content) > longest:
             raise TransportError(f"The answer is longer than {longest} bytes.")
     return bytes(content)
 
 
-def _name(error: JsException) -> str:
+def _name(error: RejectedError | JsException) -> str:
     """Return the kind of a JavaScript error; its text may quote the request."""
     return str(getattr(error, "name", "Error"))
 
