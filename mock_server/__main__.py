@@ -21,6 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from mock_server import archive
 from mock_server.app import create_app
 from mock_server.settings import LONGEST, Settings
 
@@ -138,7 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def serve(options: argparse.Namespace, listener: socket.socket) -> None:
     """Serve on a socket that listens already."""
     page_root = None if options.no_page else options.page_root
-    app = create_app(settings_of(options), page_root=page_root, extra_mounts=dict(options.mount))
+    app = create_app(
+        settings_of(options), page_root=page_root, extra_mounts=dict(options.mount), made={"server.zip": archive.build}
+    )
     config = uvicorn.Config(
         app,
         http=DroppableProtocol,

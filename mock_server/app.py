@@ -21,7 +21,7 @@ from mock_server.controls import LocalOnly
 from mock_server.faults import FaultMiddleware, ReuseMiddleware
 from mock_server.front import AllowListMiddleware, DateMiddleware
 from mock_server.journal import JournalMiddleware
-from mock_server.page import Page
+from mock_server.page import Made, Page
 from mock_server.settings import Settings
 from mock_server.state import Server
 
@@ -34,16 +34,17 @@ def create_app(
     clock: Callable[[], float] = time.time,
     page_root: Path | None = None,
     extra_mounts: Mapping[str, Path] | None = None,
+    made: Made | None = None,
     controls: bool | None = None,
 ) -> Starlette:
     """Make the mock server as an ASGI app; `app.state.server` is its memory.
 
     `clock` says the time in seconds since the epoch. From `page_root` the page's own entries are served, and
-    `extra_mounts` adds directories or files under names of their own. `controls` serves /mock/* to everybody (True),
-    to nobody (False), or to clients on this machine (None).
+    `extra_mounts` adds directories or files under names of their own, `made` beside the page files that are made when
+    asked for. `controls` serves /mock/* to everybody (True), to nobody (False), or to clients on this machine (None).
     """
     server = Server(settings or Settings(), clock)
-    page = Page(page_root, extra_mounts or {})
+    page = Page(page_root, extra_mounts or {}, made or {})
     app = Starlette(routes=_routes(page, show_controls=controls), exception_handlers=errors.handlers())
     app.state.server = server
     # Outside of Starlette's own stack, which would answer a dropped connection with a 500.

@@ -15,9 +15,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from mock_server.settings import Settings
 from mock_server.tokens import AccessTokens, Claims
+from mock_server.wire import plain
 
 DEMO_USERS: Mapping[str, str] = {"ada": "lovelace", "grace": "hopper"}
 
@@ -81,6 +83,25 @@ class Families:
         self.refresh_index: dict[str, int] = {}
         self.tokens = AccessTokens()
         self.last_serial = 0
+
+    def dump(self) -> dict[str, object]:
+        """Return all of it as plain values."""
+        return {
+            "families": [plain(family) for family in self.by_id.values()],
+            "refresh": self.refresh_index,
+            "tokens": self.tokens.dump(),
+            "serial": self.last_serial,
+        }
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any]) -> Families:
+        """Make it again from what `dump` returned."""
+        families = cls()
+        families.by_id = {item["id"]: Family(**item) for item in data["families"]}
+        families.refresh_index = dict(data["refresh"])
+        families.tokens = AccessTokens.load(data["tokens"])
+        families.last_serial = data["serial"]
+        return families
 
     def sign_in(self, user: str, *, now: float, settings: Settings) -> Grant:
         """Start a family."""

@@ -17,13 +17,14 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mock_server.journal import entry_of
 from mock_server.rules import DROPS, REDIRECT_STATUS, Rule, parse_rule
+from mock_server.wire import plain
 
 BODILESS = (204, 304)
 DEFAULT_BODY = {"error": "mock_fault", "error_description": "A fault rule of the mock server answered."}
@@ -35,6 +36,15 @@ class Faults:
     def __init__(self) -> None:
         self.rules: dict[int, Rule] = {}
         self.last_id = 0
+
+    def dump(self) -> dict[str, object]:
+        """Return all of it as plain values."""
+        return {"rules": [plain(rule) for rule in self.rules.values()], "last": self.last_id}
+
+    def load(self, data: Mapping[str, Any]) -> None:
+        """Take over what `dump` returned."""
+        rules, self.last_id = [Rule(**item) for item in data["rules"]], data["last"]
+        self.rules = {rule.id: rule for rule in rules}
 
     def add(self, data: Mapping[str, object], *, now: float) -> Rule:
         """Set a rule, or raise a ValueError that says what is wrong with it."""

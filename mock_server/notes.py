@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from mock_server.wire import plain
 
 LONGEST_TEXT = 10_000
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -43,6 +47,17 @@ class Notes:
 
     def __init__(self) -> None:
         self.by_user: dict[str, dict[str, Note]] = {}
+
+    def dump(self) -> dict[str, object]:
+        """Return all of it as plain values."""
+        return {user: [plain(note) for note in own.values()] for user, own in self.by_user.items()}
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any]) -> Notes:
+        """Make it again from what `dump` returned."""
+        notes = cls()
+        notes.by_user = {user: {item["id"]: Note(**item) for item in own} for user, own in data.items()}
+        return notes
 
     def of(self, user: str) -> list[Note]:
         """List one user's notes."""

@@ -8,8 +8,9 @@ but by the family it belongs to.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jwt
 from jwt.types import Options
@@ -36,6 +37,17 @@ class AccessTokens:
         self.key = secrets.token_hex(32)
         self.header = jwt.encode({}, self.key, algorithm="HS256").partition(".")[0]
         self.opaque: dict[str, dict[str, object]] = {}
+
+    def dump(self) -> dict[str, object]:
+        """Return all of it as plain values."""
+        return {"key": self.key, "opaque": self.opaque}
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any]) -> AccessTokens:
+        """Make it again from what `dump` returned."""
+        tokens = cls()
+        tokens.key, tokens.opaque = data["key"], dict(data["opaque"])
+        return tokens
 
     def issue(self, claims: Claims, token_format: Literal["jwt", "opaque"]) -> str:
         """Make a token that says this."""

@@ -13,7 +13,7 @@ from .elements import Element, Frame, Tasks, clone, find, has_focus, listen, set
 from .note import Note, Remark, SaveState
 from .notebook import Notebook
 from .tabs import Tabs
-from .wording import REMARKS, counted, save_state
+from .wording import counted, save_state
 
 UNDO_TIME = 10.0
 """Seconds in which a deletion can be taken back; longer while the keyboard is there."""
@@ -60,6 +60,11 @@ class Notes:
         """The notebook that is shown, or was shown last."""
         return self._book
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether there is text, of whomever, that is nowhere but in this tab."""
+        return any(book.unsaved or book.new.strip() for book in self._books.values())
+
     def show(self, subject: str) -> None:
         """Show this person's notes, asking the server for them afresh."""
         if self._book is None or self._book.subject != subject:
@@ -97,8 +102,8 @@ class Notes:
         place = self._list.firstElementChild
         for note in notes:
             row = self._rows.get(note.number) or self._insert(note, place)
-            if row.draw(note, in_trouble=self._in_trouble) and note.remark is not None:
-                self._say(f"{REMARKS[note.remark]}.")
+            if row.draw(note, in_trouble=self._in_trouble):
+                self._say(f"{row.words}.")
             place = row.item.nextElementSibling
         alive = sum(not note.deleted for note in notes)
         set_text(find("notes-count"), counted(alive, "note", "notes") if alive else "")
@@ -219,7 +224,9 @@ class Notes:
         return row.note if self._book is not None and row is not None else None
 
     def _say(self, text: str) -> None:
-        set_text(find("notes-said"), text)
+        place = find("notes-said")
+        # The same words once more are read out only if they are not quite the same.
+        set_text(place, text + "\N{NO-BREAK SPACE}" if place.textContent == text else text)
 
 
 class Row:
@@ -238,6 +245,7 @@ class Row:
         self._name = self.item.querySelector(".note-name")
         self._undo_until = 0.0
         self._drawn: tuple[object, ...] = ()
+        self.words = ""
         self._remark: Remark | None = None
 
     def allow_undo(self, over: Callable[[], None]) -> None:
@@ -257,14 +265,14 @@ class Row:
             over()
 
     def draw(self, note: Note, *, in_trouble: bool) -> bool:
-        """Show a note as it is now; True when there is a remark that was not there before."""
+        """Show a note as it is now; tell whether its words are news: it has just failed, or has a new remark."""
         state, words = save_state(note, in_trouble=in_trouble)
         wanted = (note.id, note.text, note.deleted, state, words)
         if wanted == self._drawn:
             return False
-        self._drawn = wanted
-        is_news = note.remark is not self._remark
-        self._remark = note.remark
+        failed = state is SaveState.FAILED and words != self.words
+        remarked = note.remark is not None and note.remark is not self._remark
+        self._drawn, self.words, self._remark = wanted, words, note.remark
         self.item.dataset.id = note.id
         self.item.dataset.state = state.value
         self.item.dataset.deleted = str(note.deleted).lower()
@@ -273,7 +281,7 @@ class Row:
         self._again.hidden = state is not SaveState.FAILED
         self._delete.hidden = note.deleted
         self.undo.hidden = not note.deleted
-        return is_news
+        return failed or remarked
 
     def _draw_text(self, note: Note) -> None:
         if self.text.value != note.text:

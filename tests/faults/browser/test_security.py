@@ -487,6 +487,12 @@ ATTACKS = {
         "const b = document.createElement('base'); b.href = 'https://evil.example/'; document.head.append(b)",
     ),
     "a policy of its own": ("trusted-types", "try { trustedTypes.createPolicy('x', {}) } catch {}"),
+    "the page's policy once more": ("trusted-types", "try { trustedTypes.createPolicy('freshfetch', {}) } catch {}"),
+    "a worker": ("require-trusted-types-for", "try { new Worker('app/static/boot.js') } catch {}"),
+    "a service worker": (
+        "require-trusted-types-for",
+        "try { navigator.serviceWorker.register('service-worker.js').catch(() => {}) } catch {}",
+    ),
 }
 
 

@@ -1,0 +1,101 @@
+// Which server the page talks to: the one it came from, or one inside this browser. The page says which, in data-server
+// of <html> ("" or "embedded"), and ?server=real or ?server=embedded in the address says otherwise. Nothing is probed.
+(() => {
+  "use strict";
+
+  const page = document.documentElement;
+  const given = page.dataset.server ?? "";
+  const asked = new URLSearchParams(location.search).get("server");
+  const chosen = { real: "", embedded: "embedded" }[asked] ?? given;
+  page.dataset.server = chosen;
+
+  const ROOT = new URL("../../", document.currentScript.src);
+  const WORKER = new URL("app/static/server-worker.js", ROOT).href;
+  const SERVICE = new URL("service-worker.js", ROOT);
+  // The service worker has to know it, too: it may be asked when no page can answer.
+  if (given) SERVICE.searchParams.set("server", given);
+  const PATIENCE = 10_000; // milliseconds in which a service worker gets to its page
+
+  const services = navigator.serviceWorker; // none where the page came over plain http from another machine
+  const isOurs = (url) => url?.split("?")[0] === SERVICE.href.split("?")[0];
+  const after = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+  // Where the real server serves this page nothing may stand before it.
+  const removeService = async () => {
+    const found = await services?.getRegistration(ROOT);
+    const worker = found?.active ?? found?.waiting ?? found?.installing;
+    if (found?.scope === ROOT.href && isOurs(worker?.scriptURL)) await found.unregister();
+  };
+
+  const createScriptURL = (url) => {
+    if (url !== WORKER && url !== SERVICE.href) throw new TypeError(`not a worker of this page: ${url}`);
+    return url;
+  };
+  // Made whether it is needed or not: a policy of this name can be made once, and then nobody else can make it.
+  const policy = window.trustedTypes?.createPolicy("freshfetch", { createScriptURL }) ?? { createScriptURL };
+
+  let worker = null; // kept: one that nobody refers to may be collected
+  const startWorker = () => {
+    const url = policy.createScriptURL(WORKER);
+    const options = { type: "module", name: "freshfetch server" };
+    if (window.SharedWorker) {
+      worker = new SharedWorker(url, { ...options, extendedLifetime: true }); // the one there is, if there is one
+      return;
+    }
+    if (worker) return; // it is starting, or waits for its turn
+    worker = new Worker(url, options);
+    worker.addEventListener("message", () => (worker = null)); // all it ever says is that it has ended
+  };
+
+  const controlled = () =>
+    new Promise((resolve) => {
+      const look = () => isOurs(services.controller?.scriptURL) && resolve();
+      services.addEventListener("controllerchange", look);
+      look();
+    });
+
+  const startService = async () => {
+    const options = { scope: ROOT.href, updateViaCache: "none" };
+    await services.register(policy.createScriptURL(SERVICE.href), options);
+    // A page that was loaded past the cache, by shift and reload, has no service worker until it is claimed.
+    const { active } = await services.ready;
+    if (!services.controller) active.postMessage("claim");
+    await controlled();
+  };
+
+  const startEmbedded = async () => {
+    if (!services) return false;
+    // The service worker finds nobody who answers: the worker was ended.
+    services.addEventListener("message", ({ data }) => data === "start the server" && startWorker());
+    services.startMessages();
+    startWorker();
+    return Promise.race([startService().then(() => true), after(PATIENCE).then(() => false)]);
+  };
+
+  const say = (words) => {
+    const place = document.getElementById("server-place");
+    if (place) place.textContent = words;
+  };
+  const WORDS = {
+    embedded: "inside this browser. What it knows stays in this browser, until you clear the data of this site.",
+    missing: "that should run inside this browser, which does not let it. Is this a private window, or plain http?",
+  };
+  const whenRead = (act) => {
+    if (document.readyState === "loading") addEventListener("DOMContentLoaded", act);
+    else act();
+  };
+
+  const start = async () => {
+    if (!chosen) {
+      await removeService().catch(() => {}); // storage is refused: then there is none
+      return true;
+    }
+    whenRead(() => say(WORDS.embedded));
+    const reachable = await startEmbedded().catch(() => false);
+    if (!reachable) whenRead(() => say(WORDS.missing));
+    return reachable;
+  };
+
+  // `reachable` resolves to true as soon as requests get to the server, which may still be starting, or to false.
+  window.freshfetchServer = { kind: chosen, reachable: start() };
+})();

@@ -1,0 +1,184 @@
+// Brings the page's requests to the server inside this browser, and its answers back. See mock_server/README.md.
+//
+// - Only requests of pages that chose that server are answered; all others go where they would without this.
+// - A request is posted again until a host takes it, and a host takes it once. Nobody takes it for long: 503.
+// - A request that a host has taken and that was not answered when the host ended fails like a broken connection:
+//   it may have been carried out. A host holds a lock under its own name while it lives, so its end cannot be missed.
+"use strict";
+
+const ROOT = new URL(registration.scope);
+const CHOSEN = new URL(location.href).searchParams.get("server") ?? "";
+const NAME = `freshfetch server ${ROOT.pathname}`;
+const SERVED = ["api/", "oauth/", "mock/", ".well-known/"];
+const PAGES = ["", "index.html"];
+
+const POST_AGAIN = 100; // milliseconds
+const START_AGAIN = 2_000;
+const SILENCE = 15_000; // without a word from any host
+const STARTING = 120_000; // of a host that lives and is starting, too busy to say so again
+const LONGEST = 240_000; // a browser ends a service worker that is busy with one request for five minutes
+const RETRY_AFTER = 2; // seconds
+const BODILESS = [204, 205, 304];
+
+addEventListener("install", () => skipWaiting());
+addEventListener("activate", (event) => event.waitUntil(clients.claim()));
+addEventListener("message", (event) => event.data === "claim" && event.waitUntil(clients.claim()));
+addEventListener("fetch", (event) => {
+  if (isForServer(new URL(event.request.url))) event.respondWith(answer(event));
+});
+
+// ---- for the server? ----
+
+function below(url) {
+  return url.origin === ROOT.origin && url.pathname.startsWith(ROOT.pathname) ? url.pathname.slice(ROOT.pathname.length) : null;
+}
+
+function isForServer(url) {
+  const path = below(url);
+  return path !== null && SERVED.some((start) => path.startsWith(start));
+}
+
+function hasChosen(client) {
+  const url = new URL(client.url);
+  const asked = url.searchParams.get("server");
+  return asked ? asked === "embedded" : CHOSEN === "embedded" && PAGES.includes(below(url));
+}
+
+async function askedBy(event) {
+  if (event.request.mode !== "navigate") return [await clients.get(event.clientId)].filter(Boolean);
+  return clients.matchAll({ type: "window" }); // a page that is about to be has chosen nothing yet
+}
+
+async function answer(event) {
+  const client = (await askedBy(event)).find(hasChosen);
+  return client ? new Call(event, client).answered : fetch(event.request);
+}
+
+// ---- requests under way ----
+
+const calls = new Map();
+const channel = new BroadcastChannel(NAME);
+channel.onmessage = ({ data }) => {
+  if (data.part === "failed") for (const call of [...calls.values()]) call.host || call.end(unavailable());
+  else calls.get(data.id)?.hear(data);
+};
+
+class Call {
+  constructor(event, client) {
+    this.id = crypto.randomUUID();
+    this.client = client;
+    this.request = event.request;
+    this.answered = new Promise((resolve) => (this.resolve = resolve));
+    event.waitUntil(new Promise((resolve) => (this.done = resolve)));
+    calls.set(this.id, this);
+    this.send();
+  }
+
+  async send() {
+    try {
+      this.message = await described(this.request, this.id);
+    } catch {
+      return this.lose(); // the page took its body back
+    }
+    this.heard = Date.now();
+    this.asked = this.heard - START_AGAIN + 5 * POST_AGAIN;
+    while (calls.has(this.id) && !this.host) {
+      if (Date.now() - this.heard > (this.starting ? STARTING : SILENCE)) return this.end(unavailable());
+      if (!this.starting && Date.now() - Math.max(this.heard, this.asked) > START_AGAIN) this.askForStart();
+      channel.postMessage(this.message);
+      await new Promise((resolve) => setTimeout(resolve, POST_AGAIN));
+    }
+  }
+
+  askForStart() {
+    this.asked = Date.now();
+    this.client.postMessage("start the server");
+  }
+
+  hear({ part, host, status, headers, content }) {
+    this.heard = Date.now();
+    if (part === "taken") this.taken(host);
+    else if (part === "starting") watch((this.starting = host));
+    else if (part === "whole") this.end(this.response(status, headers, content));
+    else if (part === "start") this.start(status, headers);
+    else if (part === "chunk") this.body?.enqueue(content);
+    else if (part === "end") this.end();
+    else if (part === "fail") this.lose();
+  }
+
+  taken(host) {
+    if (this.host) return;
+    this.host = host;
+    this.limit = setTimeout(() => this.giveUp(), LONGEST);
+    watch(host);
+  }
+
+  start(status, headers) {
+    const stream = new ReadableStream({ start: (body) => (this.body = body), cancel: () => this.giveUp() });
+    this.resolve(this.response(status, headers, stream));
+    clearTimeout(this.limit);
+  }
+
+  response(status, headers, body) {
+    const hasNone = this.request.method === "HEAD" || BODILESS.includes(status);
+    return new Response(hasNone ? null : body, { status, headers });
+  }
+
+  end(answer) {
+    if (answer) this.resolve(answer);
+    else this.body?.close();
+    this.forget();
+  }
+
+  lose() {
+    this.resolve(Response.error()); // changes nothing if an answer has begun
+    this.body?.error(new TypeError("the connection was lost"));
+    this.forget();
+  }
+
+  giveUp() {
+    if (!calls.has(this.id)) return;
+    channel.postMessage({ id: this.id, part: "give up" });
+    this.resolve(Response.error());
+    this.forget();
+  }
+
+  forget() {
+    clearTimeout(this.limit);
+    calls.delete(this.id);
+    this.done();
+  }
+}
+
+async function described(request, id) {
+  const url = new URL(request.url);
+  const body = await request.arrayBuffer();
+  const head = {
+    origin: url.origin,
+    method: request.method,
+    path: `/${below(url)}`,
+    query: url.search.slice(1),
+    headers: [...request.headers],
+  };
+  return { id, part: "ask", head: JSON.stringify(head), body };
+}
+
+function unavailable() {
+  const body = { error: "server_unavailable", error_description: "The server inside this browser does not answer." };
+  return Response.json(body, { status: 503, headers: { "Retry-After": String(RETRY_AFTER), "Cache-Control": "no-store" } });
+}
+
+// ---- the end of a host ----
+
+const watched = new Set();
+
+async function watch(host) {
+  if (watched.has(host)) return;
+  watched.add(host);
+  await navigator.locks.request(`${NAME} ${host}`, { mode: "shared" }, () => {});
+  watched.delete(host);
+  for (const call of [...calls.values()]) {
+    if (call.host === host) call.lose();
+    else if (call.starting === host) call.starting = null;
+  }
+}
