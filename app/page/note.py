@@ -102,7 +102,7 @@ class Note:
         """Take in what the server has; what the person wants instead stays, and so does what it was made from."""
         if not self.unsaved:
             self.text, self.deleted = found.text, False
-        if self.knows(found) and (found.version != self.version or not self.sent):
+        if self.knows(found):
             self.settle(found.text, found.version)
         if not self.unsaved:
             self.state = SaveState.SAVED

@@ -267,7 +267,7 @@ def sign(state: State, *, in_trouble: bool, renewing: bool, unsaved: bool) -> Si
 def trouble(state: State) -> str:
     """Say that the server does not do its work, and that nothing is lost."""
     what = "cannot be reached" if state is State.OFFLINE else "does not answer as it should"
-    return f"The server {what}. Go on writing: it is kept in this tab and saved as soon as that is over."
+    return f"The server {what}. Go on writing: it is kept in this browser and saved as soon as that is over."
 
 
 def next_try(seconds: float | None) -> str:

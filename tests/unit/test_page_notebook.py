@@ -382,13 +382,32 @@ async def test_two_texts_of_one_note_become_two_notes(world: World) -> None:
 
 
 async def test_a_list_does_not_make_another_text_seen(world: World) -> None:
-    """The list comes between typing and saving: what is being typed over is still not lost."""
+    """The list comes while a note is emptied to be written anew: what is then typed over is still not lost."""
     _, book, _, note = await saved_note(world)
     world.server.notes.put("ada", note.id, "theirs", now=0.0)
-    book.edit(note, "mine")
+    book.edit(note, "")
+    await until(lambda: note.state is SaveState.EMPTY)
     book.open()
+    await asyncio.sleep(1)
+    book.edit(note, "mine")
     await until(lambda: saved(note))
     assert sorted(texts(world)) == ["mine", "theirs"]
+
+
+async def test_what_is_typed_while_two_notes_are_made_of_one_comes_after_it(world: World) -> None:
+    """The new note, too, is never on its way twice at once."""
+    tab, book, _, note = await saved_note(world)
+    world.server.notes.put("ada", note.id, "theirs", now=0.0)
+    tab.wire.delay = 1.0
+    tab.wire.most_under_way = 0
+    book.edit(note, "mine")
+    book.flush()
+    await until(lambda: note.remark is Remark.COPY)
+    book.edit(note, "mine, longer")
+    book.flush()
+    await until(lambda: saved(note))
+    assert tab.wire.most_under_way == 1
+    assert sorted(texts(world)) == ["mine, longer", "theirs"]
 
 
 async def test_an_edit_after_a_lost_answer_is_no_quarrel_with_oneself(world: World) -> None:
