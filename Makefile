@@ -11,7 +11,7 @@ UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-firefox test-webkit check monkey bench site lighthouse screenshots format wheel lock browser clean
+.PHONY: help run test test-firefox test-webkit check lint monkey bench site lighthouse screenshots format wheel lock browser clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,16 +31,18 @@ test-webkit: $(VENV)/.stamp vendor/.stamp ## the same in WebKitGTK, on a display
 	@$(RUN) tools/browser.py webkit
 	xvfb-run --auto-servernum dbus-run-session -- $(RUN) -m pytest tests/engines --engine webkit $(ARGS)
 
-check: $(VENV)/.stamp ## lint, format, types, and every test that needs no browser
+check: lint ## lint, format, types, and every test that needs no browser
+	$(RUN) -m pytest -m "not browser" $(ARGS)
+
+lint: $(VENV)/.stamp ## what check does without the tests
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
-	$(RUN) -m pytest -m "not browser" $(ARGS)
 
 monkey: $(VENV)/.stamp ## N random schedules against the invariants, all cores (N=10000); SEED=7: one of them, in words
 	PYTHONPATH=app $(RUN) -m tests.monkey $(if $(SEED),--seed $(SEED),-n $(N)) $(ARGS)
 
-bench: $(VENV)/.stamp vendor/.stamp browser ## measure one thing against its bound: NAME=fleet, held, soak, tabs, takeover
+bench: $(VENV)/.stamp vendor/.stamp browser ## measure one thing against its bound: NAME=fleet, held, soak, tabs, takeover, boot
 	PYTHONPATH=app:. $(RUN) -m bench.$(NAME) $(ARGS)
 
 lighthouse: $(VENV)/.stamp browser ## what Lighthouse says of _site/: four figures beside their bounds
