@@ -11,10 +11,10 @@ UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check monkey bench site format wheel lock browser clean
+.PHONY: help run test test-firefox test-webkit check monkey bench site lighthouse screenshots format wheel lock browser clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nOptions go through ARGS: make run ARGS="--access-lifetime 5"  ·  make test ARGS="-k heartbeat"\n'
 
 run: $(VENV)/.stamp vendor/.stamp ## start the mock server with the page
@@ -22,6 +22,14 @@ run: $(VENV)/.stamp vendor/.stamp ## start the mock server with the page
 
 test: $(VENV)/.stamp vendor/.stamp browser ## all tests: fast ones, then those in a real Chromium
 	$(RUN) -m pytest $(ARGS)
+
+test-firefox: $(VENV)/.stamp vendor/.stamp ## the tests that every engine has to pass, in Firefox
+	@$(RUN) tools/browser.py firefox
+	$(RUN) -m pytest tests/engines --engine firefox $(ARGS)
+
+test-webkit: $(VENV)/.stamp vendor/.stamp ## the same in WebKitGTK, on a display that nobody sees
+	@$(RUN) tools/browser.py webkit
+	xvfb-run --auto-servernum dbus-run-session -- $(RUN) -m pytest tests/engines --engine webkit $(ARGS)
 
 check: $(VENV)/.stamp ## lint, format, types, and every test that needs no browser
 	$(RUN) -m ruff check
@@ -37,6 +45,12 @@ bench: $(VENV)/.stamp vendor/.stamp browser ## measure one thing against its bou
 
 site: $(VENV)/.stamp vendor/.stamp ## build the static site into _site/, for any host; ARGS="--api https://..." for a real API
 	@$(RUN) -m tools.site $(ARGS)
+
+lighthouse: $(VENV)/.stamp browser ## what Lighthouse says of _site/: four figures beside their bounds
+	PYTHONPATH=app:. $(RUN) -m bench.lighthouse $(ARGS)
+
+screenshots: $(VENV)/.stamp vendor/.stamp browser ## take pictures of the page in each state, into docs/screenshots/
+	PYTHONPATH=app:. $(RUN) -m tools.screenshots $(ARGS)
 
 format: $(VENV)/.stamp ## format the sources, mend what ruff can mend
 	$(RUN) -m ruff check --fix-only

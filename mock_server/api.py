@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from mock_server import wire
 from mock_server.auth import Grant, InvalidAccessError, InvalidGrantError
-from mock_server.errors import ApiError, invalid_request, invalid_token, missing_token
+from mock_server.errors import ApiError, changed_meanwhile, invalid_request, invalid_token, missing_token
 from mock_server.journal import entry_of
 from mock_server.notes import LONGEST_TEXT, is_note_id
 from mock_server.state import server_of
@@ -102,8 +102,10 @@ async def replace_note(request: Request) -> Response:
 
 async def delete_note(request: Request) -> Response:
     """Delete the note with this id, whether or not there is one: a repeat must not look like a failure."""
-    user = _authenticate(request).user
-    if server_of(request).notes.delete(user, request.path_params["id"]):
+    user, note_id = _authenticate(request).user, request.path_params["id"]
+    if server_of(request).notes.find(user, note_id) is not None:
+        _check_version(request, user, note_id)
+    if server_of(request).notes.delete(user, note_id):
         _effect(request, "note_deleted")
     return Response(status_code=204)
 
@@ -146,10 +148,21 @@ def _put_note(request: Request, user: str, note_id: str, text: str) -> Response:
         raise invalid_request("id must be 1 to 64 letters, digits, - or _.")
     if len(text) > LONGEST_TEXT:
         raise invalid_request(f"text is longer than {LONGEST_TEXT} characters.", status=413)
+    _check_version(request, user, note_id)
     server = server_of(request)
     note, is_new = server.notes.put(user, note_id, text, now=server.now())
     _effect(request, "note_created" if is_new else "note_updated")
     return JSONResponse(note.to_json(), status_code=201 if is_new else 200)
+
+
+def _check_version(request: Request, user: str, note_id: str) -> None:
+    """Refuse to replace another version than the one named (RFC 9110 section 13.1.1); none named: replace any."""
+    named = request.headers.get("if-match")
+    if named is None:
+        return
+    note = server_of(request).notes.find(user, note_id)
+    if note is None or {"*", f'"{note.version}"'}.isdisjoint(each.strip() for each in named.split(",")):
+        raise changed_meanwhile()
 
 
 def _token_answer(grant: Grant) -> Response:

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mock_server.settings import Settings
 from mock_server.tokens import AccessTokens, Claims
+from mock_server.wire import plain
 
 DEMO_USERS: Mapping[str, str] = {"ada": "lovelace", "grace": "hopper"}
 
@@ -86,7 +87,7 @@ class Families:
     def dump(self) -> dict[str, object]:
         """Return all of it as plain values."""
         return {
-            "families": [asdict(family) for family in self.by_id.values()],
+            "families": [plain(family) for family in self.by_id.values()],
             "refresh": self.refresh_index,
             "tokens": self.tokens.dump(),
             "serial": self.last_serial,

@@ -32,7 +32,7 @@ class Post(Protocol):
     """Takes one part of an answer to whoever waits for it."""
 
     def __call__(self, call: str, part: str, head: str, content: bytes, /) -> object:
-        """Send it. `call` names the request; `part` is one of
+        """Send it; `call` names the request, `part` what it is.
 
         whole   all of the answer at once; `head` is JSON, {"status", "headers": [[name, value], ...]}
         start   the head alone
@@ -78,7 +78,7 @@ class Reply:
         self._post = post
         self._head = ""
         self._has_started = False
-        self._has_ended = False
+        self.has_ended = False
         self.gone = asyncio.Event()
 
     async def receive(self) -> Message:
@@ -104,7 +104,7 @@ class Reply:
             self._finish(message.get("body", b""))
 
     def fail(self) -> None:
-        """End it, unless it has ended: the rest of the answer is lost."""
+        """End it: the rest of the answer is lost."""
         self._end("fail")
 
     def _finish(self, body: bytes) -> None:
@@ -116,17 +116,16 @@ class Reply:
         self._end("end")
 
     def _start(self) -> None:
-        if not self._has_started and not self._has_ended:
+        if not self._has_started and not self.has_ended:
             self._has_started = True
             self._tell("start", self._head)
 
     def _end(self, part: str, head: str = "", content: bytes = b"") -> None:
-        if not self._has_ended:
-            self._tell(part, head, content)
-            self._has_ended = True
+        self._tell(part, head, content)
+        self.has_ended = True
 
     def _tell(self, part: str, head: str = "", content: bytes = b"") -> None:
-        if not self._has_ended and not self.gone.is_set():
+        if not self.gone.is_set():
             self._post(self._call, part, head, content)
 
 
@@ -141,10 +140,10 @@ class EmbeddedServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, call: str, head: str, body: Any) -> None:
-        """Begin to answer a request; `head` is JSON, `body` bytes or a view of such.
+        """Begin to answer a request; `body` is bytes or a view of such, `head` is JSON.
 
-        {"origin", "method", "path", "query", "headers": [[name, value], ...]}: `path` begins where the server does, with
-        a slash, and is encoded as in the URL; `query` has no question mark.
+        {"origin", "method", "path", "query", "headers": [[name, value], ...]}: `path` begins with a slash where the
+        server begins, and is encoded as in the URL; `query` has no question mark.
         """
         reply = self._replies[call] = Reply(call, bytes(body), keeper=self._keeper, post=self._post)
         task = asyncio.ensure_future(self._answer(call, scope_of(json.loads(head)), reply))
@@ -160,8 +159,9 @@ class EmbeddedServer:
         # A dropped connection is a ConnectionResetError; a bug was answered with a 500 before it got here.
         with contextlib.suppress(Exception):
             await self._app(scope, reply.receive, reply.send)
-        await self._keeper.keep()
-        reply.fail()
+        if not reply.has_ended:
+            await self._keeper.keep()
+            reply.fail()
         del self._replies[call]
 
 

@@ -34,6 +34,11 @@ def invalid_request(description: str, *, status: int = 400) -> ApiError:
     return ApiError(status, "invalid_request", description)
 
 
+def changed_meanwhile() -> ApiError:
+    """Refuse to replace what the client has not seen."""
+    return ApiError(412, "changed_meanwhile", "The note is not there in the version that If-Match names.")
+
+
 def missing_token() -> ApiError:
     """Refuse a request that presented no token: the challenge names no error (RFC 6750 section 3.1)."""
     description = "This needs an access token in an Authorization: Bearer header."

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, cast
 
 from starlette.datastructures import MutableHeaders
@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mock_server.journal import entry_of
 from mock_server.rules import DROPS, REDIRECT_STATUS, Rule, parse_rule
+from mock_server.wire import plain
 
 BODILESS = (204, 304)
 DEFAULT_BODY = {"error": "mock_fault", "error_description": "A fault rule of the mock server answered."}
@@ -38,7 +39,7 @@ class Faults:
 
     def dump(self) -> dict[str, object]:
         """Return all of it as plain values."""
-        return {"rules": [asdict(rule) for rule in self.rules.values()], "last": self.last_id}
+        return {"rules": [plain(rule) for rule in self.rules.values()], "last": self.last_id}
 
     def load(self, data: Mapping[str, Any]) -> None:
         """Take over what `dump` returned."""

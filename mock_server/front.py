@@ -24,7 +24,7 @@ class AllowListMiddleware(CORSMiddleware):
         super().__init__(
             app,
             allow_methods=("GET", "POST", "PUT", "DELETE"),
-            allow_headers=("Authorization", "Content-Type", "X-Request-Id"),
+            allow_headers=("Authorization", "Content-Type", "If-Match", "X-Request-Id"),
             expose_headers=("WWW-Authenticate", "Retry-After", "Date"),
             # A browser that remembered a permission would not notice that a test has taken it back.
             max_age=0,

@@ -5,10 +5,13 @@ Each user has a namespace of their own. A client may choose a note's id, which m
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+from mock_server.wire import plain
 
 LONGEST_TEXT = 10_000
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -25,7 +28,18 @@ class Note:
 
     def to_json(self) -> dict[str, object]:
         """Show the note as the API does."""
-        return {"id": self.id, "text": self.text, "createdAt": self.created_at, "updatedAt": self.updated_at}
+        return {
+            "id": self.id,
+            "text": self.text,
+            "version": self.version,
+            "createdAt": self.created_at,
+            "updatedAt": self.updated_at,
+        }
+
+    @property
+    def version(self) -> str:
+        """Names this text: what it would be wrong to replace unseen is another text."""
+        return hashlib.sha256(self.text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 class Notes:
@@ -36,7 +50,7 @@ class Notes:
 
     def dump(self) -> dict[str, object]:
         """Return all of it as plain values."""
-        return {user: [asdict(note) for note in own.values()] for user, own in self.by_user.items()}
+        return {user: [plain(note) for note in own.values()] for user, own in self.by_user.items()}
 
     @classmethod
     def load(cls, data: Mapping[str, Any]) -> Notes:
@@ -48,6 +62,10 @@ class Notes:
     def of(self, user: str) -> list[Note]:
         """List one user's notes."""
         return list(self.by_user.get(user, {}).values())
+
+    def find(self, user: str, note_id: str) -> Note | None:
+        """Return the note, if there is one."""
+        return self.by_user.get(user, {}).get(note_id)
 
     def put(self, user: str, note_id: str, text: str, *, now: float) -> tuple[Note, bool]:
         """Create the note or update it; return it, and whether it is new."""

@@ -42,7 +42,7 @@ TYPES = {
 
 
 class Page:
-    """Files by the first part of their path: the page's entries, and mounts by name; and what is made when asked for."""
+    """Files by the first part of their path: the page's entries, mounts by name, and what is made when asked for."""
 
     def __init__(self, root: Path | None, mounts: Mapping[str, Path], made: Made) -> None:
         self.places = {name: root / place for name, place in ENTRIES.items()} if root else {}

@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from tests.world import LOOP_START, World
 
 HERE = Path(__file__).parent
-IN_BROWSER = (HERE / "browser", HERE / "faults" / "browser")
+IN_BROWSER = (HERE / "browser", HERE / "engines", HERE / "faults" / "browser")
 IN_VIRTUAL_TIME = (HERE / "unit", HERE / "faults")
 
 # In this order: the later one may replace a fixture of the earlier.

@@ -18,12 +18,24 @@ STAMP = ".stamp"
 
 # Folder in vendor/ -> package, and the patterns in it; every pattern must match.
 PARTS = {
+    "d3": ("d3", ["dist/d3.min.js", "LICENSE"]),
     "pico": ("@picocss/pico", ["css/pico.min.css", "LICENSE.md"]),
     "pyodide": (
         "pyodide",
         ["pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json"],
     ),
     "pyscript": ("@pyscript/core", ["dist/*.js", "dist/*.css", "LICENSE"]),
+}
+
+
+# What is changed in a copied file: it must be there once. Pyodide makes shared memory to sleep on, which browsers warn
+# of on pages like this one, and Lighthouse takes points for. Sleeping on memory that is not shared fails, as it does on
+# any main thread, and Pyodide is prepared for that.
+CHANGES = {
+    "pyodide/pyodide.asm.mjs": (
+        "new Int32Array(new WebAssembly.Memory({shared:!0,initial:1,maximum:1}).buffer)",
+        "new Int32Array(4)",
+    ),
 }
 
 
@@ -58,6 +70,8 @@ def fill(wanted: str) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
     for folder, (package, patterns) in PARTS.items():
         copy(MODULES / package, patterns, fresh / folder)
+    for name, (was, now) in CHANGES.items():
+        change(fresh / name, was, now)
     (fresh / STAMP).write_text(wanted)
     if VENDOR.exists():
         VENDOR.rename(old)
@@ -74,6 +88,14 @@ def copy(package: Path, patterns: list[str], target: Path) -> None:
             sys.exit(f"vendor: {package.relative_to(ROOT)} holds no {pattern} any more: see PARTS")
         for file in found:
             shutil.copyfile(file, target / file.name)
+
+
+def change(file: Path, was: str, now: str) -> None:
+    """Replace what is there exactly once."""
+    content = file.read_bytes()
+    if content.count(was.encode()) != 1:
+        sys.exit(f"vendor: {file.name} does not hold {was!r} once any more: see CHANGES")
+    file.write_bytes(content.replace(was.encode(), now.encode()))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 
 LONGEST_TIMER = 86_400.0
 """Seconds: browsers take a timer of more than 24 days for one of none."""
+
+STANDSTILL = 1.0
+"""Seconds by which a timer is late when the page was frozen or the device asleep: what arrived meanwhile is read first,
+and has as long for it. Else the tokens of an answer that came in time would be lost to a limit that is over."""
 
 
 @dataclass(order=True, slots=True)
@@ -36,6 +41,7 @@ class Deadlines:
         self._timers: list[tuple[float, asyncio.Handle]] = []
         """With the instant at which each goes off: before the one in front of it."""
         self._numbers = count()
+        self._reading_until = -inf
         self._closed = False
 
     def __len__(self) -> int:
@@ -91,15 +97,17 @@ class Deadlines:
             return
         loop = asyncio.get_running_loop()
         now = loop.time()
-        when = min(self._due[0].when, now + LONGEST_TIMER)
+        when = min(max(self._due[0].when, self._reading_until, now), now + LONGEST_TIMER)
         if not self._timers or when < self._timers[-1][0]:
-            self._timers.append((when, loop.call_later(max(0.0, when - now), self._go_off)))
+            self._timers.append((when, loop.call_later(when - now, self._go_off)))
 
     def _go_off(self) -> None:
-        self._timers.pop()
+        planned = self._timers.pop()[0]
         now = asyncio.get_running_loop().time()
+        if now - planned > STANDSTILL:
+            self._reading_until = now + STANDSTILL
         try:
-            while self._due and self._due[0].when <= now:
+            while self._due and max(self._due[0].when, self._reading_until) <= now:
                 self._due.pop(0).call()
         finally:
             self._set_timer()

@@ -134,8 +134,8 @@ class Response:
     redirected: bool = False
     read: Callable[[], Awaitable[bytes]] = field(repr=False)
     """Reads the whole body; used by ``bytes``, ``text`` and ``json``."""
-    js_response: Any = field(default=None, repr=False)
-    """The browser's own Response; None elsewhere."""
+    take_js: Callable[[], Any] = field(default=lambda: None, repr=False)
+    """Gives out what ``js_response`` is; the transport no longer lets go of its body then."""
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.url.partition('?')[0]}>"
@@ -144,6 +144,11 @@ class Response:
     def ok(self) -> bool:
         """Whether the status is one of 200 to 299."""
         return 200 <= self.status < 300
+
+    @property
+    def js_response(self) -> Any:
+        """The browser's own Response; None elsewhere."""
+        return self.take_js()
 
     async def bytes(self) -> bytes:
         """Return the body."""

@@ -23,8 +23,9 @@ class RetryPolicy:
 
     windows: tuple[tuple[float, float], ...] = ((0.5, 2.0), (2.0, 8.0), (8.0, 30.0), (60.0, 120.0))
     """The n-th wait is drawn evenly from the n-th window; the last one stays. Wide, so that clients spread."""
-    refresh_timeout: float = 10.0
-    """How long one attempt may take, headers and body."""
+    refresh_timeout: float = 7.0
+    """How long one attempt may take, headers and body. With the first wait it stays below ten seconds, the shortest
+    grace window in use: an answer that was lost in a stall is asked for again while the old token still counts."""
     patience: float = 1.0
     """How long requests wait for an early refresh while the old token still works."""
     longest_retry_after: float = 600.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from freshfetch import FreshfetchError, Response
 
-from .elements import Tasks, find, listen, set_text
+from .elements import Tasks, find, listen, number_in, set_text
 from .wording import counted, duration
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Controls:
         return "The session is over at the server. The next request finds out." if done else NO_ANSWER
 
     async def _fail(self) -> str:
-        seconds = _number("fail-seconds", 10)
+        seconds = number_in("fail-seconds", 10)
         done = await self._mock.fail(seconds)
         return f"For {duration(seconds)} the server answers 503. Write something meanwhile." if done else NO_ANSWER
 
@@ -90,7 +90,7 @@ class Controls:
 
     async def _burst(self) -> str:
         """Send many requests at once and compare what was asked with what the server saw."""
-        size = _number("burst-size", 50)
+        size = number_in("burst-size", 50)
         await self._mock.look()
         before = self._mock.counts
         answers = await asyncio.gather(*(self._get(f"{self._data}/{number}") for number in range(1, size + 1)))
@@ -108,15 +108,3 @@ class Controls:
         except FreshfetchError:
             return False
         return response.ok
-
-
-def _number(name: str, otherwise: int) -> int:
-    """Read a number field, whatever was typed into it."""
-    field = find(name)
-    try:
-        wanted = int(str(field.value))
-    except ValueError:
-        wanted = otherwise
-    wanted = max(int(str(field.min)), min(wanted, int(str(field.max))))
-    field.value = str(wanted)
-    return wanted

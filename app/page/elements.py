@@ -34,9 +34,27 @@ def set_text(element: Element, text: str) -> None:
         element.textContent = text
 
 
+def number_in(element_id: str, otherwise: int) -> int:
+    """Read a number field, whatever was typed into it."""
+    field = find(element_id)
+    try:
+        wanted = int(str(field.value))
+    except ValueError:
+        wanted = otherwise
+    wanted = max(int(str(field.min)), min(wanted, int(str(field.max))))
+    field.value = str(wanted)
+    return wanted
+
+
 def has_focus(element: Element) -> bool:
     """Tell whether the keyboard is in this element."""
     return bool(element.contains(js.document.activeElement))
+
+
+def focus_is_lost() -> bool:
+    """Tell whether the keyboard is nowhere: what had it is gone."""
+    active = js.document.activeElement
+    return not active or active == js.document.body or not active.checkVisibility()
 
 
 class Frame:
@@ -71,8 +89,8 @@ class Tasks:
         task.add_done_callback(self._running.discard)
 
 
-class TabShelf:
-    """A text in this tab's session storage; in memory where the browser refuses that."""
+class BrowserShelf:
+    """A text that stays, and that all tabs share; in memory where the browser refuses that."""
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -81,7 +99,7 @@ class TabShelf:
     def read(self) -> str:
         """Return the text."""
         try:
-            return str(js.sessionStorage.getItem(self._key) or "")
+            return str(js.localStorage.getItem(self._key) or "")
         except (JsException, AttributeError):
             return self._text
 
@@ -89,6 +107,6 @@ class TabShelf:
         """Replace the text."""
         self._text = text
         try:
-            js.sessionStorage.setItem(self._key, text)
+            js.localStorage.setItem(self._key, text)
         except (JsException, AttributeError):
             return

@@ -10,15 +10,21 @@ import js
 from pyodide.ffi import JsException, to_js
 
 from .journal import Counts, Entry, count, news, settled
+from .ledger import Ledger
 
 OK = range(200, 300)
+BEYOND = 10**15
+"""The number of an entry that will never be: what is asked for from there on is nothing, and quickly told."""
+MOST_SUSPECTS = 50
+"""Requests that are looked up by their id at one look; the next look goes on with the rest."""
 
 
 class MockControls:
     """What can be done to the server, and what it saw. Nothing here raises: a server that is down is None."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, ledger: Ledger) -> None:
         self._base = base
+        self._ledger = ledger
         self._last = 0
         self._seen = 0
         self._looking = asyncio.Lock()
@@ -31,6 +37,7 @@ class MockControls:
         entries = await self._entries(0)
         if entries:
             self._last = entries[-1]["number"]
+            self._ledger.read(entries)
         return entries is not None
 
     async def expire(self, user: str) -> bool:
@@ -46,9 +53,37 @@ class MockControls:
         rule = {"path": "/api/*", "kind": "status", "status": 503, "seconds": seconds}
         return await self._ask("POST", "faults", rule) is not None
 
+    async def break_down(self, rule: dict[str, object]) -> int | None:
+        """Set a fault rule; return its number, None when that did not work."""
+        answer = await self._ask("POST", "faults", rule)
+        return None if answer is None else int(answer["id"])
+
+    async def mend(self, rule: int) -> None:
+        """Remove a fault rule, if it is still there."""
+        await self._ask("DELETE", f"faults/{rule}")
+
+    async def settings(self) -> dict[str, Any] | None:
+        """Return the server's settings."""
+        return await self._ask("GET", "settings")
+
+    async def change(self, settings: dict[str, Any]) -> bool:
+        """Change some of the server's settings."""
+        return await self._ask("PUT", "settings", settings) is not None
+
+    async def last_entry(self) -> int | None:
+        """Return the number of the journal's last entry."""
+        answer = await self._ask("GET", f"journal?since={BEYOND}")
+        return None if answer is None else int(answer["next"])
+
+    async def entries(self, since: int) -> list[Entry] | None:
+        """Return the journal's entries after number ``since``."""
+        answer = await self._ask("GET", f"journal?since={since}")
+        return None if answer is None else list(answer.get("entries", ()))
+
     async def look(self) -> bool:
         """Add what the server saw since the last look to ``counts``; False when it does not say."""
         async with self._looking:
+            over = self._ledger.over()
             entries = await self._entries(self._last)
             if entries is None:
                 return False
@@ -56,11 +91,23 @@ class MockControls:
             if missing:
                 self._last = self._seen = 0
                 fresh = await self._entries(0) or []
+                self._ledger.forget()
+            self._ledger.read(fresh)
+            await self._look_up(self._ledger.suspects(over)[:MOST_SUSPECTS])
             ready = settled(fresh, self._seen)
             self._seen = fresh[-1]["number"] if fresh else self._seen
             self._last = ready[-1]["number"] if ready else self._last
             self.counts += count(ready)
             return True
+
+    async def _look_up(self, suspects: list[int]) -> None:
+        """Ask for what the journal has of single requests: it may have been read before they were answered."""
+        for number in suspects:
+            answer = await self._ask("GET", f"journal?requestId={self._ledger.request_id(number)}")
+            if answer is None:
+                return
+            self._ledger.read(answer.get("entries", ()))
+            self._ledger.judge(number)
 
     async def _entries(self, first: int) -> list[Entry] | None:
         """Return the journal from entry number ``first`` on."""

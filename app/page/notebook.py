@@ -1,15 +1,14 @@
 """Notebook: one person's notes, and the saving of them.
 
 Rules for editing: text is kept as a draft before it is sent; a note is never on its way twice at once, and what was
-typed last goes last; nothing is sent unless its owner is the one who is signed in.
+typed last goes last; nothing is sent unless its owner is the one who is signed in; a text that came to the server from
+elsewhere is never replaced unseen.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from enum import Enum
 from itertools import count
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -22,9 +21,11 @@ from freshfetch import (
     InvalidRequestError,
     SessionExpiredError,
     SignedOutError,
+    TransportError,
 )
 
 from .drafts import Draft
+from .note import Found, Note, Remark, SaveState, read_list, read_version
 
 if TYPE_CHECKING:
     from freshfetch import Response, Session
@@ -38,61 +39,22 @@ WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between tries while the server does not take a note; the last one stays."""
 PASSING = (408, 425, 429)
 """Statuses below 500 that say: later."""
+CHANGED_ELSEWHERE = 412
 _LIST = ""  # no note has this id
 
 
-class SaveState(Enum):
-    """How far a note is on its way to the server."""
-
-    SAVED = "saved"
-    EDITED = "edited"
-    SAVING = "saving"
-    WAITING = "waiting"
-    """For the server."""
-    SIGN_IN = "sign-in"
-    """For its owner to sign in."""
-    FAILED = "failed"
-    """Only the person can help: ``Note.error`` says why."""
-    EMPTY = "empty"
-    """Its text was taken away; that is no reason to lose the old one."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Note:
-    """A note as the person wants it, and what the server is known to have."""
-
-    id: str
-    number: int
-    """Notes that the server has not dated yet are in this order."""
-    text: str
-    deleted: bool = False
-    saved: str | None = None
-    """What the server has; None for nothing."""
-    certain: bool = True
-    """Whether that is known: an answer may have been lost."""
-    created_at: float = float("inf")
-    state: SaveState = SaveState.EDITED
-    error: FreshfetchError | None = None
-    touched: int = 0
-    """When it was last changed here, or saved: a list asked for before that knows nothing of it."""
-    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
-
-    @property
-    def unsaved(self) -> bool:
-        """Whether the server has, or may have, something else."""
-        return not self.certain or (self.saved is not None if self.deleted else self.text != self.saved)
-
-    @property
-    def blank(self) -> bool:
-        """Whether there is nothing in it to save."""
-        return not self.deleted and not self.text.strip()
-
-
 class Notebook:
-    """One person's notes. ``changed`` is called after every change that can be seen."""
+    """One person's notes. ``changed`` is called after each change that is seen, ``sent`` after each at the server."""
 
     def __init__(
-        self, subject: str, *, session: Session, url: str, drafts: Drafts, changed: Callable[[], None]
+        self,
+        subject: str,
+        *,
+        session: Session,
+        url: str,
+        drafts: Drafts,
+        changed: Callable[[], None],
+        sent: Callable[[], None] = lambda: None,
     ) -> None:
         self.subject = subject
         self.notes: dict[str, Note] = {}
@@ -101,13 +63,17 @@ class Notebook:
         self._url = url
         self._drafts = drafts
         self._changed = changed
+        self._told = sent
+        self._held: Note | None = None
+        self._passed_over = False
+        self._new = ""
         self._counter = count(1)
         self._fresh = False
         self._running: dict[str, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._tries = 0
-        self._restore(drafts.of(subject))
+        self._revive(drafts.of(subject))
 
     # -- what there is to show --
 
@@ -120,6 +86,11 @@ class Notebook:
     def unsaved(self) -> int:
         """How many notes the server does not have as they are here."""
         return sum(note.unsaved for note in self.notes.values())
+
+    @property
+    def at_risk(self) -> bool:
+        """Whether something here would go with the page."""
+        return not self._drafts.is_safe(self.subject)
 
     @property
     def in_trouble(self) -> bool:
@@ -176,6 +147,22 @@ class Notebook:
     def try_again(self, note: Note) -> None:
         """Send a note that could not be saved once more."""
         self._start(note)
+
+    def hold(self, note: Note | None) -> None:
+        """Let nothing from elsewhere change this note: the person is in it. None: they have left."""
+        self._held = note
+        if note is None and self._passed_over:
+            self._passed_over = False
+            self.open()
+
+    def take_over(self, draft: Draft) -> bool:
+        """Go on with what a page that is gone has left; False when it should be offered again."""
+        if draft.new.strip() and self._new.strip() and draft.new != self._new:
+            return False
+        self._revive(draft)
+        self._keep()
+        self.wake()
+        return self._drafts.is_safe(self.subject)
 
     def flush(self) -> None:
         """Send at once what waits for the end of typing: the page may be about to go."""
@@ -234,54 +221,102 @@ class Notebook:
 
     async def _send(self, note: Note) -> None:
         url, wanted = f"{self._url}/{note.id}", None if note.deleted else note.text
+        headers = {"If-Match": f'"{note.version}"'} if note.version else {}
         if wanted is None:
-            sending = self._fetch(url, method="DELETE")
+            sending = self._fetch(url, method="DELETE", headers=headers)
+            note.certain = False
         else:
-            sending = self._fetch(url, method="PUT", json={"text": wanted})
-        note.certain = False
+            sending = self._fetch(url, method="PUT", json={"text": wanted}, headers=headers)
+            note.sending(wanted)
+        self._keep()
         response = await sending
+        if response.status == CHANGED_ELSEWHERE and note.version:
+            await self._find_out(note)
+            return
         response.raise_for_status()
-        note.saved, note.certain, note.touched = wanted, True, next(self._counter)
+        note.settle(wanted, "" if wanted is None else await _version(response))
+        note.touched = next(self._counter)
+        self._told()
+
+    async def _find_out(self, note: Note) -> None:
+        """Look what the server has instead of what was changed here, and lose neither."""
+        try:
+            found = (await self._list()).get(note.id)
+        except ValueError as error:
+            raise TransportError("The list of notes could not be read.") from error
+        note.touched = next(self._counter)
+        if found is None:
+            self._miss(note)
+        elif note.knows(found):
+            note.settle(found.text, "" if found.version == note.version else found.version)
+        elif note.deleted:
+            note.text, note.deleted, note.remark = found.text, False, Remark.RESTORED
+            note.settle(found.text, found.version)
+        else:
+            self._part(note, found)
+
+    def _part(self, note: Note, found: Found) -> None:
+        """Make two notes of one: what the server has keeps the id, what was typed here its place on the page."""
+        number = next(self._counter)
+        other = Note(id=note.id, number=number, text=found.text, saved=found.text, state=SaveState.SAVED)
+        other.version, other.created_at, other.touched = found.version, found.created_at, number
+        note.id, note.remark = token_hex(8), Remark.COPY
+        note.settle(None, "")
+        self.notes |= {other.id: other, note.id: note}
+        self._running[note.id] = self._running.pop(other.id)
+
+    async def _list(self) -> dict[str, Found]:
+        response = await self._fetch(self._url)
+        response.raise_for_status()
+        return read_list(await response.json())
 
     async def _load(self) -> None:
-        """Ask for all notes."""
-        asked = next(self._counter)
+        """Ask for all notes, and again if there was reason to meanwhile."""
         try:
-            response = await self._fetch(self._url)
-            response.raise_for_status()
-            found = _read(await response.json())
-        except FreshfetchError as error:
-            if self._state_after(error) is SaveState.FAILED:
+            while not self._fresh:
+                self._fresh, asked = True, next(self._counter)
+                found = await self._list()
+                self.loaded = True
+                self._merge(found, asked)
+        except (FreshfetchError, ValueError) as error:
+            self._fresh = False
+            if not isinstance(error, FreshfetchError) or self._state_after(error) is SaveState.FAILED:
                 self._try_later()
             self._changed()
-        except ValueError:
-            self._try_later()
-            self._changed()
         else:
-            self._fresh = self.loaded = True
-            self._merge(found, asked)
             self._server_answers()
 
-    def _merge(self, found: dict[str, tuple[str, float]], asked: int) -> None:
+    def _merge(self, found: dict[str, Found], asked: int) -> None:
         """Take in what the server had when it was asked, unless the person has been quicker."""
-        for note_id, (text, created_at) in found.items():
+        for note_id, each in found.items():
             if note_id not in self.notes:
-                self.notes[note_id] = Note(id=note_id, number=next(self._counter), text=text, saved=text)
+                self.notes[note_id] = Note(id=note_id, number=next(self._counter), text=each.text, saved=each.text)
+                self.notes[note_id].version = each.version
             note = self.notes[note_id]
-            note.created_at = created_at
-            if note.touched <= asked and not self._is_running(note_id):
-                _take(note, text)
+            note.created_at = each.created_at
+            if self._may_change(note, asked, each):
+                note.take(each)
         for note in [each for each in self.notes.values() if each.id not in found]:
-            if note.touched <= asked and not self._is_running(note.id):
+            if self._may_change(note, asked, None):
                 self._miss(note)
         self._keep()
+
+    def _may_change(self, note: Note, asked: int, found: Found | None) -> bool:
+        if note.touched > asked or self._is_running(note.id):
+            return False
+        if note is self._held and not note.unsaved and (found is None or found.text != note.text):
+            self._passed_over = True
+            return False
+        return True
 
     def _miss(self, note: Note) -> None:
         """Take note that the server does not have this one any more."""
         if not note.unsaved and not note.deleted:
             del self.notes[note.id]
             return
-        note.saved, note.certain = None, True
+        if note.version and not note.deleted:
+            note.remark = Remark.KEPT
+        note.settle(None, "")
         if not note.unsaved:
             note.state = SaveState.SAVED
 
@@ -352,27 +387,39 @@ class Notebook:
         unsaved = [note for note in self.notes.values() if note.unsaved]
         notes = {note.id: note.text for note in unsaved if not note.deleted}
         deleted = {note.id: note.text for note in unsaved if note.deleted}
-        self._drafts.keep(self.subject, Draft(new=self._new, notes=notes, deleted=deleted))
+        origins = {note.id: note.origin for note in unsaved if note.origin}
+        self._drafts.keep(self.subject, Draft(new=self._new, notes=notes, deleted=deleted, origins=origins))
 
-    def _restore(self, draft: Draft) -> None:
-        self._new = draft.new
-        for note_id, text in {**draft.notes, **draft.deleted}.items():
-            is_deleted, number = note_id in draft.deleted, next(self._counter)
-            self.notes[note_id] = Note(id=note_id, number=number, text=text, deleted=is_deleted, certain=False)
+    def _revive(self, draft: Draft) -> None:
+        """Go on where another page ended."""
+        self._new = self._new if self._new.strip() else draft.new
+        for note_id, text in draft.notes.items():
+            self._revive_note(note_id, text, draft)
+        for note_id, text in draft.deleted.items():
+            if note_id not in self.notes or not self._is_busy(self.notes[note_id]):
+                self._revive_note(note_id, text, draft).deleted = True
+
+    def _revive_note(self, note_id: str, text: str, draft: Draft) -> Note:
+        old = self.notes.get(note_id)
+        if old is not None and old.text == text:
+            return old
+        is_copy = old is not None and self._is_busy(old)
+        number = next(self._counter)
+        if old is None or is_copy:
+            old = Note(id=token_hex(8) if is_copy else note_id, number=number, text=text)
+            self.notes[old.id] = old
+            old.remark = Remark.COPY if is_copy else None
+        version, *sent = ("",) if is_copy else draft.origins.get(note_id) or ("",)
+        old.text, old.certain, old.version, old.sent = text, False, version, sent
+        old.touched, old.state = number, SaveState.EDITED
+        return old
+
+    def _is_busy(self, note: Note) -> bool:
+        return note.unsaved or note is self._held or self._is_running(note.id)
 
 
-def _take(note: Note, text: str) -> None:
-    """Take in what the server has; what the person wants instead stays."""
-    if not note.unsaved:
-        note.text, note.deleted = text, False
-    note.saved, note.certain = text, True
-    if not note.unsaved:
-        note.state = SaveState.SAVED
-
-
-def _read(answer: Any) -> dict[str, tuple[str, float]]:
-    """Read the server's list: text and time of creation by id. ValueError for anything else."""
+async def _version(response: Response) -> str:
     try:
-        return {str(each["id"]): (str(each["text"]), float(each["createdAt"])) for each in answer["notes"]}
-    except (KeyError, TypeError) as error:
-        raise ValueError("This is not a list of notes.") from error
+        return read_version(await response.json())
+    except ValueError:
+        return ""

@@ -8,8 +8,11 @@ from typing import Any
 
 import js
 
-from .elements import Element, Frame, clone, find, has_focus, listen, set_text
-from .notebook import Note, Notebook, SaveState
+from .drafts import Draft, Drafts
+from .elements import Element, Frame, Tasks, clone, find, has_focus, listen, set_text
+from .note import Note, Remark, SaveState
+from .notebook import Notebook
+from .tabs import Tabs
 from .wording import counted, save_state
 
 UNDO_TIME = 10.0
@@ -24,11 +27,15 @@ class Notes:
     Rows are changed in place and never moved, so that nobody loses focus or caret.
     """
 
-    def __init__(self, make_notebook: Callable[[str, Callable[[], None]], Notebook]) -> None:
+    def __init__(
+        self, make_notebook: Callable[[str, Callable[[], None]], Notebook], *, drafts: Drafts, tabs: Tabs
+    ) -> None:
         self._make_notebook = make_notebook
+        self._drafts = drafts
+        self._tasks = Tasks()
         self._books: dict[str, Notebook] = {}
         self._book: Notebook | None = None
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[int, Row] = {}
         self._in_trouble = False
         self.drawn: Callable[[], None] = lambda: None
         """Called after each change that was shown."""
@@ -42,6 +49,9 @@ class Notes:
         listen(self._list, "input", self._on_edit)
         listen(self._list, "change", self._on_edited)
         listen(self._list, "click", self._on_click)
+        listen(self._list, "focusin", lambda event: self._hold(self._note_of(event.target)))
+        listen(self._list, "focusout", lambda _: self._hold(None))
+        tabs.on_news(self._look)
         listen(js.window, "beforeunload", self._on_leave)
         listen(js.window, "pagehide", lambda _: self._flush())
 
@@ -49,6 +59,11 @@ class Notes:
     def book(self) -> Notebook | None:
         """The notebook that is shown, or was shown last."""
         return self._book
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether there is text, of whomever, that is nowhere but in this tab."""
+        return any(book.unsaved or book.new.strip() for book in self._books.values())
 
     def show(self, subject: str) -> None:
         """Show this person's notes, asking the server for them afresh."""
@@ -59,7 +74,7 @@ class Notes:
             self._book = self._books[subject]
             self._box.value = self._book.new
         self._view.hidden = False
-        self._book.open()
+        self._look()
         self.draw()
 
     def hide(self) -> None:
@@ -83,11 +98,12 @@ class Notes:
         if self._book is None:
             return
         notes = [note for note in self._book.in_order() if self._is_shown(note)]
-        self._remove_all_but({note.id for note in notes})
+        self._remove_all_but({note.number for note in notes})
         place = self._list.firstElementChild
         for note in notes:
-            row = self._rows.get(note.id) or self._insert(note, place)
-            row.draw(note, in_trouble=self._in_trouble)
+            row = self._rows.get(note.number) or self._insert(note, place)
+            if row.draw(note, in_trouble=self._in_trouble):
+                self._say(f"{row.words}.")
             place = row.item.nextElementSibling
         alive = sum(not note.deleted for note in notes)
         set_text(find("notes-count"), counted(alive, "note", "notes") if alive else "")
@@ -96,20 +112,21 @@ class Notes:
         self.drawn()
 
     def _is_shown(self, note: Note) -> bool:
-        row = self._rows.get(note.id)
+        row = self._rows.get(note.number)
         return not note.deleted or note.unsaved or (row is not None and row.can_undo())
 
     def _insert(self, note: Note, place: Element) -> Row:
-        row = self._rows[note.id] = Row(note)
+        row = self._rows[note.number] = Row(note)
         self._list.insertBefore(row.item, place)
         return row
 
-    def _remove_all_but(self, wanted: set[str]) -> None:
-        for note_id in [each for each in self._rows if each not in wanted]:
-            self._rows.pop(note_id).item.remove()
+    def _remove_all_but(self, wanted: set[int]) -> None:
+        for number in [each for each in self._rows if each not in wanted]:
+            self._rows.pop(number).item.remove()
 
     def _put_aside(self) -> None:
         if self._book is not None:
+            self._book.hold(None)
             self._book.flush()
         self._book = None
         self._remove_all_but(set())
@@ -118,6 +135,25 @@ class Notes:
     def _flush(self) -> None:
         if self._book is not None:
             self._book.flush()
+
+    def _look(self) -> None:
+        """Take in what other tabs did, and what those that were closed have left."""
+        if self._book is not None:
+            self._book.open()
+            self._tasks.start(self._drafts.inherit(self._take_over))
+
+    def _take_over(self, subject: str, draft: Draft) -> bool:
+        if subject not in self._books:
+            return self._drafts.join(subject, draft)
+        book = self._books[subject]
+        is_safe = book.take_over(draft)
+        if book is self._book and not self._box.value:
+            self._box.value = book.new
+        return is_safe
+
+    def _hold(self, note: Note | None) -> None:
+        if self._book is not None:
+            self._book.hold(note)
 
     # -- what the person does --
 
@@ -163,7 +199,7 @@ class Notes:
 
     def _delete(self, note: Note) -> None:
         assert self._book is not None
-        row = self._rows[note.id]
+        row = self._rows[note.number]
         row.allow_undo(self._frame.ask)
         self._book.delete(note)
         self.draw()
@@ -174,20 +210,23 @@ class Notes:
         assert self._book is not None
         self._book.undo(note)
         self.draw()
-        self._rows[note.id].text.focus()
+        self._rows[note.number].text.focus()
         self._say("Note restored.")
 
     def _on_leave(self, event: Any) -> None:
-        """Ask before the tab is closed on text that is nowhere else."""
-        if any(book.unsaved or book.new.strip() for book in self._books.values()):
+        """Ask before the tab is closed on what the server should have and has not, or what would be lost."""
+        if any(book.unsaved or book.at_risk for book in self._books.values()):
             event.preventDefault()
 
     def _note_of(self, target: Element) -> Note | None:
         item = target.closest(".note")
-        return self._book.notes.get(str(item.dataset.id)) if self._book is not None and item else None
+        row = self._rows.get(int(item.dataset.number)) if item else None
+        return row.note if self._book is not None and row is not None else None
 
     def _say(self, text: str) -> None:
-        set_text(find("notes-said"), text)
+        place = find("notes-said")
+        # The same words once more are read out only if they are not quite the same.
+        set_text(place, text + "\N{NO-BREAK SPACE}" if place.textContent == text else text)
 
 
 class Row:
@@ -195,7 +234,8 @@ class Row:
 
     def __init__(self, note: Note) -> None:
         self.item = clone("note-template")
-        self.item.dataset.id = note.id
+        self.item.dataset.number = str(note.number)
+        self.note = note
         self.text = self.item.querySelector(".note-text")
         self.undo = self.item.querySelector("[data-do=undo]")
         self._gone = self.item.querySelector(".note-gone")
@@ -205,6 +245,8 @@ class Row:
         self._name = self.item.querySelector(".note-name")
         self._undo_until = 0.0
         self._drawn: tuple[object, ...] = ()
+        self.words = ""
+        self._remark: Remark | None = None
 
     def allow_undo(self, over: Callable[[], None]) -> None:
         """Keep the row for a while after its note is deleted; ``over`` is called afterwards."""
@@ -222,13 +264,16 @@ class Row:
         else:
             over()
 
-    def draw(self, note: Note, *, in_trouble: bool) -> None:
-        """Show a note as it is now."""
+    def draw(self, note: Note, *, in_trouble: bool) -> bool:
+        """Show a note as it is now; tell whether its words are news: it has just failed, or has a new remark."""
         state, words = save_state(note, in_trouble=in_trouble)
-        wanted = (note.text, note.deleted, state, words)
+        wanted = (note.id, note.text, note.deleted, state, words)
         if wanted == self._drawn:
-            return
-        self._drawn = wanted
+            return False
+        failed = state is SaveState.FAILED and words != self.words
+        remarked = note.remark is not None and note.remark is not self._remark
+        self._drawn, self.words, self._remark = wanted, words, note.remark
+        self.item.dataset.id = note.id
         self.item.dataset.state = state.value
         self.item.dataset.deleted = str(note.deleted).lower()
         set_text(self._state, words)
@@ -236,6 +281,7 @@ class Row:
         self._again.hidden = state is not SaveState.FAILED
         self._delete.hidden = note.deleted
         self.undo.hidden = not note.deleted
+        return failed or remarked
 
     def _draw_text(self, note: Note) -> None:
         if self.text.value != note.text:

@@ -8,16 +8,19 @@ import js
 from pyodide.ffi import create_proxy
 
 from .elements import find, set_text
+from .wording import verdict
 
 if TYPE_CHECKING:
+    from .ledger import Ledger
     from .mock_controls import MockControls
 
 
 class ServerPanel:
-    """Three numbers. The server is asked for them only while somebody can see them."""
+    """A few numbers, and a verdict. The server is asked for them only while somebody can see them."""
 
-    def __init__(self, mock: MockControls) -> None:
+    def __init__(self, mock: MockControls, ledger: Ledger) -> None:
         self._mock = mock
+        self._ledger = ledger
         self._panel = find("server-panel")
         self._in_view = False
         observer = js.IntersectionObserver.new(create_proxy(self._on_view))
@@ -39,6 +42,11 @@ class ServerPanel:
         set_text(find("server-requests"), str(counts.requests))
         set_text(find("server-refused"), str(counts.refused))
         set_text(find("server-refreshes"), str(counts.refreshes))
+        found = self._ledger.verdict()
+        set_text(find("server-lost"), str(found.lost))
+        set_text(find("server-doubled"), str(found.doubled))
+        self._panel.dataset.verdict = "bad" if found.lost or found.doubled else "good"
+        set_text(find("server-verdict"), verdict(found))
 
     def _on_view(self, entries: Any, _observer: Any) -> None:
         self._in_view = any(entry.isIntersecting for entry in entries)

@@ -19,8 +19,8 @@ from freshfetch import (
     StorageFailed,
 )
 
-from .elements import Frame, Tasks, find, has_focus, listen, set_text
-from .wording import kept_for, next_try, title, trouble, why_sign_in
+from .elements import Frame, Tasks, find, focus_is_lost, listen, set_text
+from .wording import kept_for, next_try, sign, signed_in_elsewhere, trouble, why_sign_in
 
 if TYPE_CHECKING:
     from freshfetch import Session
@@ -31,15 +31,28 @@ if TYPE_CHECKING:
     from .mock_controls import MockControls
     from .notes import Notes
     from .notices import Notices
+    from .scenarios.panel import Scenarios
     from .server_panel import ServerPanel
     from .session_panel import SessionPanel
     from .sign_in import SignIn
+    from .tab_sign import TabSign
+    from .timeline import Timeline
+    from .tour import Tour
 
 TICK = 1.0
 LOOK_EVERY = 2
 """Ticks between two looks at what the server saw."""
 PATIENCE = 0.4
 """Seconds a renewal may take before anybody is told."""
+ENDED = "Your session has ended. What you wrote is kept."
+STORAGE_REFUSED = (
+    "This browser does not let the page keep you signed in: a reload will ask for your password. "
+    "To change that, allow this site to store data."
+)
+REVOCATION_FAILED = (
+    "You are signed out here, but the server could not be told. "
+    "On a device that others use, sign in and out once more when you are online."
+)
 RETURNING = "freshfetch.page.returning"
 
 
@@ -55,10 +68,14 @@ class Shell:
         sign_in: SignIn,
         notes: Notes,
         notices: Notices,
+        tab_sign: TabSign,
+        tour: Tour,
         session_panel: SessionPanel,
         server_panel: ServerPanel,
         events_panel: EventsPanel,
+        timeline: Timeline,
         controls: Controls,
+        scenarios: Scenarios,
     ) -> None:
         self._session = session
         self._mock = mock
@@ -66,24 +83,33 @@ class Shell:
         self._sign_in = sign_in
         self._notes = notes
         self._notices = notices
+        self._tab_sign = tab_sign
+        self._tour = tour
         self._session_panel = session_panel
         self._server_panel = server_panel
         self._events_panel = events_panel
+        self._timeline = timeline
         self._controls = controls
+        self._scenarios = scenarios
         self._tasks = Tasks()
         self._frame = Frame(self._draw_live)
         self._last_subject = ""
         self._why = ""
         self._in_trouble = False
+        self._trouble = trouble(State.OFFLINE)
+        self._unsaved = False
         self._renewing: asyncio.TimerHandle | None = None
+        self._is_slow = False
 
     async def run(self) -> None:
         """Show the page for as long as it lives."""
         self._session.subscribe(self._on_event)
         self._notes.drawn = self._draw_trouble
+        self._drafts.refused = self._on_refused
         listen(find("sign-out"), "click", lambda _: self._tasks.start(self._session.sign_out()))
         listen(js.window, "online", lambda _: self._notes.wake())
         self._begin()
+        self._timeline.start()
         await self._find_controls()
         ticks = 0
         while True:
@@ -101,6 +127,7 @@ class Shell:
             self._show_notes(self._session.subject)
             if not self._sign_in.pressed:
                 self._sign_in.hide()
+                self._tour.offer()
         self._draw()
         find("boot").hidden = True
         js.document.documentElement.dataset.ready = "true"
@@ -109,6 +136,7 @@ class Shell:
     async def _find_controls(self) -> None:
         if await self._mock.exist():
             self._server_panel.show()
+            self._scenarios.start()
         else:
             self._controls.set_missing()
             self._controls.draw(self._session.subject)
@@ -117,6 +145,7 @@ class Shell:
 
     def _on_event(self, event: Event) -> None:
         self._events_panel.add(event)
+        self._timeline.listen(event)
         match event:
             case SignedIn():
                 self._on_signed_in(event)
@@ -129,7 +158,7 @@ class Shell:
             case StorageFailed():
                 self._draw()
             case RevocationFailed():
-                self._notices.inform("revocation", "You are signed out here, but the server could not be told.")
+                self._notices.inform("revocation", REVOCATION_FAILED)
         self._frame.ask()
 
     def _on_signed_in(self, event: SignedIn) -> None:
@@ -143,9 +172,10 @@ class Shell:
         self._sign_in.hide()
         self._show_notes(self._session.subject)
         if other:
-            self._notices.inform("elsewhere", f"{event.subject} signed in in another tab. These are their notes.")
-        elif not event.elsewhere and (was_on_page or not has_focus(find("app"))):
+            self._notices.inform("elsewhere", signed_in_elsewhere(event.subject))
+        elif was_on_page and not event.elsewhere:
             find("note-text").focus()
+        self._tour.offer()
         self._draw()
 
     def _on_signed_out(self, event: SignedOut) -> None:
@@ -153,11 +183,12 @@ class Shell:
             return
         elsewhere = "You signed out in another tab." if event.elsewhere else ""
         self._notes.hide()
+        self._tour.hide()
         self._notices.hide("elsewhere")
         self._sign_in.show(" ".join(filter(None, (elsewhere, self._kept()))))
         self._remember(returning=False)
         self._draw()
-        if not event.elsewhere:
+        if not event.elsewhere or focus_is_lost():
             find("username").focus()
 
     def _on_expired(self, event: SessionExpired) -> None:
@@ -165,8 +196,14 @@ class Shell:
             return
         self._why = f"{why_sign_in(event.reason)} What you wrote is kept and saved when you are back."
         self._show_notes(self._last_subject)
+        self._tour.hide()
         self._notices.hide("elsewhere")
-        self._notices.show("sign-in", "Your session has ended.", tone="bad", action=("Sign in again", self._ask))
+        self._notices.show(
+            "sign-in",
+            "Your session has ended. What you wrote is kept.",
+            tone="bad",
+            action=("Sign in again", self._ask),
+        )
         self._remember(returning=False)
         self._ask()
         self._draw()
@@ -179,6 +216,12 @@ class Shell:
         if event.new is State.SIGNED_IN:
             self._notes.wake()
         self._draw()
+
+    def _on_refused(self) -> None:
+        """Say once that text would not survive the page; it is saved at the server all the same."""
+        self._drafts.refused = lambda: None
+        text = "This browser has no room for unsaved text. Leave this page open until everything is saved."
+        self._notices.inform("drafts", text)
 
     # -- what follows for the page --
 
@@ -204,8 +247,7 @@ class Shell:
         self._controls.draw(snapshot.subject)
         self._draw_trouble()
         if snapshot.storage_problem:
-            text = "This browser does not let the page keep you signed in. A reload will ask for your password."
-            self._notices.show("storage", text)
+            self._notices.show("storage", STORAGE_REFUSED)
         else:
             self._notices.hide("storage")
         self._draw_live()
@@ -220,30 +262,41 @@ class Shell:
             or (self._in_trouble and snapshot.state is State.REFRESHING)
         )
         self._notes.set_trouble(in_trouble=self._in_trouble)
-        js.document.title = title(snapshot.state, in_trouble=self._in_trouble)
+        self._draw_sign()
         if not self._in_trouble:
             self._notices.hide("server")
             return
         self._stop_renewing()
         action = None if snapshot.retry_in else ("Try now", self._notes.wake)
-        self._notices.show("server", trouble(snapshot.state), tone="bad", action=action)
+        if snapshot.state is not State.REFRESHING:  # a mere try does not make it another trouble to be read out
+            self._trouble = trouble(snapshot.state)
+        self._notices.show("server", self._trouble, tone="bad", action=action)
         planned = snapshot.retry_in or (None if book is None else book.next_try_in)
         self._notices.detail("server", next_try(planned))
 
     def _draw_renewing(self) -> None:
         if self._session.state is State.REFRESHING and self._session.snapshot().retry_in == 0:
-            self._notices.show("renewing", "Renewing your session…", tone="busy")
+            self._is_slow = True
+            self._notices.show("renewing", "Renewing your session. You can go on.", tone="busy")
+            self._draw_sign()
 
     def _stop_renewing(self) -> None:
         if self._renewing is not None:
             self._renewing.cancel()
             self._renewing = None
+        self._is_slow = False
         self._notices.hide("renewing")
+
+    def _draw_sign(self) -> None:
+        """Tell also somebody who is in another tab."""
+        what = {"in_trouble": self._in_trouble, "renewing": self._is_slow, "unsaved": self._unsaved}
+        self._tab_sign.draw(sign(self._session.state, **what))
 
     def _draw_live(self) -> None:
         self._session_panel.draw(self._session.snapshot())
 
     def _tick(self) -> None:
+        self._unsaved = self._notes.unsaved  # looked at once a second: an icon that flickers with each key helps nobody
         self._draw_trouble()
         if js.document.visibilityState == "visible":
             self._draw_live()

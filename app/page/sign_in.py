@@ -8,7 +8,7 @@ import js
 
 from freshfetch import FreshfetchError, InvalidCredentialsError
 
-from .elements import Tasks, find, listen, set_text
+from .elements import Tasks, find, focus_is_lost, listen, set_text
 from .wording import sign_in_problem
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class SignIn:
         listen(self._form, "submit", self._on_submit)
         listen(self._form, "input", lambda _: self._complain(""))
         listen(find("ask-later"), "click", lambda _: self._dialog.close())
+        listen(js.document, "focusin", self._on_focus)
+        listen(self._dialog, "close", lambda _: self._go_back())
 
     @property
     def pressed(self) -> bool:
@@ -46,7 +48,9 @@ class SignIn:
     def show(self, why: str = "") -> None:
         """Put the form on the page; ``why`` says how it came to this."""
         self._put_away()
-        find("sign-in-place").append(self._form)
+        place = find("sign-in-place")
+        if not place.contains(self._form):  # moving it would take the focus from somebody who is typing
+            place.append(self._form)
         find("sign-in-view").hidden = False
         reason = find("sign-in-why")
         reason.hidden = not why
@@ -67,15 +71,24 @@ class SignIn:
         find("ask-place").append(self._form)
         set_text(find("ask-why"), why)
         self._username.value = subject
-        self._before = js.document.activeElement
         self._dialog.showModal()
         self._password.focus()
 
     def _put_away(self) -> None:
         if self._dialog.open:
             self._dialog.close()
-            if self._before and self._before.isConnected:
-                self._before.focus()
+
+    def _on_focus(self, event: Any) -> None:
+        """Take note where the person is: once the dialog is asked for, a button there may have been disabled."""
+        if not self._dialog.contains(event.target) and not self._form.contains(event.target):
+            self._before = event.target
+
+    def _go_back(self) -> None:
+        """Give the focus back where the browser cannot: a button was disabled meanwhile, or is gone."""
+        if focus_is_lost() and self._before is not None:
+            self._before.focus()
+        if focus_is_lost():
+            find("note-text").focus()
 
     def _on_submit(self, event: Any) -> None:
         if event is not None:

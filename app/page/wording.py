@@ -5,6 +5,8 @@ What is said to the person is plain; what is said of an event may use the librar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import Enum
 from typing import NamedTuple
 
 from freshfetch import (
@@ -35,7 +37,9 @@ from freshfetch import (
     TransportError,
 )
 
-from .notebook import Note, SaveState
+from .lanes import FRESHFETCH, Tally
+from .ledger import Verdict
+from .note import Note, Remark, SaveState
 
 MINUTE = 60
 HOUR = 3600
@@ -60,11 +64,36 @@ STATES = {
     State.SIGNED_OUT: "Signed out",
 }
 
+
+class Sign(Enum):
+    """What the tab shows of itself. The values are parts of the icons' names."""
+
+    SIGNED_IN = "signed-in"
+    UNSAVED = "unsaved"
+    REFRESHING = "refreshing"
+    OFFLINE = "offline"
+    SIGN_IN_REQUIRED = "sign-in-required"
+    SIGNED_OUT = "signed-out"
+
+
+# The state comes first, since a tab shows only the first words.
+TITLES = {
+    Sign.SIGNED_IN: "Your notes · freshfetch",
+    Sign.UNSAVED: "Unsaved text · freshfetch",
+    Sign.REFRESHING: "Renewing · freshfetch",
+    Sign.OFFLINE: "No answer · freshfetch",
+    Sign.SIGN_IN_REQUIRED: "Sign in again · freshfetch",
+    Sign.SIGNED_OUT: "Signed out · freshfetch",
+}
+
 REASONS = {
     "expiring": "the access token is about to expire",
     "refused": "the server refused the access token",
     "forced": "asked for by the page",
 }
+
+CLIENTS = {FRESHFETCH: "freshfetch", "naive": "A naive client"}
+"""What the tracks of the timeline are called."""
 
 SAVE_STATES = {
     SaveState.SAVED: "Saved",
@@ -81,6 +110,12 @@ DELETE_STATES = {
     SaveState.SAVING: "Deleting…",
     SaveState.WAITING: "Will be deleted when the server answers",
     SaveState.SIGN_IN: "Will be deleted when you have signed in",
+}
+
+REMARKS = {
+    Remark.COPY: "Changed in another tab too: both versions are kept",
+    Remark.RESTORED: "Changed in another tab, so it was not deleted",
+    Remark.KEPT: "Deleted in another tab, kept because you changed it",
 }
 
 
@@ -171,17 +206,17 @@ def save_state(note: Note, *, in_trouble: bool) -> tuple[SaveState, str]:
     state = SaveState.WAITING if in_trouble and note.state is SaveState.SAVING else note.state
     if state is SaveState.FAILED:
         return state, f"Could not be {'deleted' if note.deleted else 'saved'}: {why(note.error)}"
-    words = DELETE_STATES if note.deleted else SAVE_STATES
-    return state, words.get(state, "")
+    words = (DELETE_STATES if note.deleted else SAVE_STATES).get(state, "")
+    return state, words if note.remark is None or note.deleted else f"{words}. {REMARKS[note.remark]}"
 
 
 def why(error: FreshfetchError | None) -> str:
     """Say why something could not be saved."""
     if isinstance(error, HTTPStatusError) and error.status == TOO_LARGE:
-        return "it is too long for the server"
+        return "it is too long for the server. Make it shorter"
     if isinstance(error, HTTPStatusError):
-        return f"the server refused it (status {error.status})"
-    return "the server does not accept requests from this page"
+        return f"the server refused it (status {error.status}). Change it or try again"
+    return "the server takes nothing from this page. Copy the text before you close it"
 
 
 def sign_in_problem(error: FreshfetchError) -> str:
@@ -190,7 +225,7 @@ def sign_in_problem(error: FreshfetchError) -> str:
         return "User name and password do not match. Please try again."
     if isinstance(error, TransportError):
         return "The server cannot be reached. Please try again in a moment."
-    return "The server could not sign you in just now. Please try again in a moment."
+    return "The server could not sign you in just now. That is not your fault. Please try again in a moment."
 
 
 def why_sign_in(state_reason: str) -> str:
@@ -203,22 +238,36 @@ def why_sign_in(state_reason: str) -> str:
 def kept_for(subject: str, unsaved: int) -> str:
     """Say that somebody's unsaved work waits for them."""
     what = {0: "What you were writing is", 1: "One unsaved note is"}.get(unsaved, f"{unsaved} unsaved notes are")
-    return f"{what} kept in this tab until {subject} signs in again."
+    return f"{what} kept in this browser until {apart(subject)} signs in again."
 
 
-def title(state: State, *, in_trouble: bool) -> str:
-    """Name the page; trouble comes first, since a tab shows only the first words."""
+def signed_in_elsewhere(subject: str) -> str:
+    """Say that another tab has changed who is signed in."""
+    return f"{apart(subject)} signed in in another tab. These are their notes."
+
+
+def apart(name: str) -> str:
+    """Set a name apart, so that one written from right to left leaves the sentence around it in order."""
+    return name if name.isascii() else f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
+
+
+def sign(state: State, *, in_trouble: bool, renewing: bool, unsaved: bool) -> Sign:
+    """Choose what the tab shows, the most pressing first."""
     if state is State.SIGN_IN_REQUIRED:
-        return "Sign in again · freshfetch notes"
+        return Sign.SIGN_IN_REQUIRED
+    if state is State.SIGNED_OUT:
+        return Sign.SIGNED_OUT
     if in_trouble:
-        return "No answer · freshfetch notes"
-    return "freshfetch notes"
+        return Sign.OFFLINE
+    if renewing:
+        return Sign.REFRESHING
+    return Sign.UNSAVED if unsaved else Sign.SIGNED_IN
 
 
 def trouble(state: State) -> str:
     """Say that the server does not do its work, and that nothing is lost."""
     what = "cannot be reached" if state is State.OFFLINE else "does not answer as it should"
-    return f"The server {what}. What you write is kept here and saved as soon as that is over."
+    return f"The server {what}. Go on writing: it is kept in this tab and saved as soon as that is over."
 
 
 def next_try(seconds: float | None) -> str:
@@ -231,6 +280,35 @@ def next_try(seconds: float | None) -> str:
 def counted(number: int, one: str, many: str) -> str:
     """Say how many."""
     return f"{number} {one if number == 1 else many}"
+
+
+def tally(counts: Sequence[tuple[str, Tally]]) -> str:
+    """Say what came of the requests of each client."""
+    return " ".join(_tally(name, each) for name, each in counts)
+
+
+def _tally(name: str, counts: Tally) -> str:
+    parts = [
+        counted(counts.requests, "request", "requests"),
+        f"{counts.refused} answered 401" if counts.refused else "",
+        counted(counts.refreshes, "refresh", "refreshes"),
+        f"{counts.under_way} under way" if counts.under_way else "",
+        f"{counts.failed} failed",
+    ]
+    whose = "" if name == FRESHFETCH else f"{CLIENTS.get(name, name)}: "
+    return f"{whose}{', '.join(filter(None, parts))}."
+
+
+def verdict(found: Verdict) -> str:
+    """Say how the page's requests fared at the server."""
+    parts = [
+        f"{found.confirmed} answered",
+        f"{found.open} still open" if found.open else "",
+        f"{found.kept} failed and tried again" if found.kept else "",
+        f"{found.lost} lost",
+        f"{found.doubled} done twice",
+    ]
+    return f"Of {counted(found.made, 'request', 'requests')} this page made: {', '.join(filter(None, parts))}."
 
 
 def duration(seconds: float) -> str:

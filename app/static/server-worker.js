@@ -9,9 +9,12 @@ const REMEMBERED = 10_000; // requests that have been taken: none is taken twice
 const channel = new BroadcastChannel(NAME);
 const tell = (id, part, more = {}) => channel.postMessage({ id, part, host: HOST, ...more });
 
-// ---- what is kept ----
+function end() {
+  self.postMessage?.("ended"); // to the tab whose worker this is; a shared one has none
+  close();
+}
 
-let database = null;
+// ---- what is kept ----
 
 const done = (request) =>
   new Promise((resolve, reject) => {
@@ -23,29 +26,25 @@ async function open() {
   const opening = indexedDB.open(NAME, 1);
   opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
   const opened = await done(opening);
-  // Cleared by the person, or about to be: the next to save opens it again.
-  opened.onclose = () => (database = null);
-  opened.onversionchange = () => {
-    opened.close();
-    database = null;
-  };
+  // The person has cleared the data of this site: the locks went with it, and what is known here should go, too.
+  opened.onclose = opened.onversionchange = end;
   return opened;
 }
 
-async function load() {
+async function kept() {
   try {
-    database = await open();
-    return (await done(database.transaction(STORE).objectStore(STORE).get(STORE))) ?? "";
+    const database = await open();
+    const text = await done(database.transaction(STORE).objectStore(STORE).get(STORE));
+    return { text: text ?? "", save: (changed) => write(database, changed) };
   } catch {
-    return ""; // storage is refused: memory has to do
+    return { text: "", save: () => {} }; // storage is refused: memory has to do
   }
 }
 
-async function save(text) {
-  database ??= await open();
+function write(database, text) {
   const writing = database.transaction(STORE, "readwrite");
   writing.objectStore(STORE).put(text, STORE);
-  await done(writing);
+  return done(writing);
 }
 
 // ---- the server ----
@@ -70,8 +69,8 @@ function post(id, part, head, content) {
 }
 
 async function started() {
-  const [pyodide, saved] = await Promise.all([unpacked(), load()]);
-  return { pyodide, server: pyodide.pyimport("mock_server.embedded").start(post, save, saved) };
+  const [pyodide, { text, save }] = await Promise.all([unpacked(), kept()]);
+  return { pyodide, server: pyodide.pyimport("mock_server.embedded").start(post, save, text) };
 }
 
 function listener({ pyodide, server }) {
@@ -98,4 +97,4 @@ async function serve() {
 navigator.locks
   .request(`${NAME} ${HOST}`, () => navigator.locks.request(NAME, serve))
   .catch(() => tell("", "failed"))
-  .finally(() => close()); // it could not start: the next may try
+  .finally(end); // it could not start: the next may try

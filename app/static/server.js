@@ -29,20 +29,24 @@
     if (found?.scope === ROOT.href && isOurs(worker?.scriptURL)) await found.unregister();
   };
 
-  const trusted = () => {
-    const createScriptURL = (url) => {
-      if (url !== WORKER && url !== SERVICE.href) throw new TypeError(`not a worker of this page: ${url}`);
-      return url;
-    };
-    return window.trustedTypes?.createPolicy("freshfetch", { createScriptURL }) ?? { createScriptURL };
+  const createScriptURL = (url) => {
+    if (url !== WORKER && url !== SERVICE.href) throw new TypeError(`not a worker of this page: ${url}`);
+    return url;
   };
+  // Made whether it is needed or not: a policy of this name can be made once, and then nobody else can make it.
+  const policy = window.trustedTypes?.createPolicy("freshfetch", { createScriptURL }) ?? { createScriptURL };
 
   let worker = null; // kept: one that nobody refers to may be collected
-  const startWorker = (policy) => {
+  const startWorker = () => {
     const url = policy.createScriptURL(WORKER);
     const options = { type: "module", name: `freshfetch server ${ROOT.pathname}` };
-    worker?.terminate?.();
-    worker = window.SharedWorker ? new SharedWorker(url, { ...options, extendedLifetime: true }) : new Worker(url, options);
+    if (window.SharedWorker) {
+      worker = new SharedWorker(url, { ...options, extendedLifetime: true }); // the one there is, if there is one
+      return;
+    }
+    if (worker) return; // it is starting, or waits for its turn
+    worker = new Worker(url, options);
+    worker.addEventListener("message", () => (worker = null)); // all it ever says is that it has ended
   };
 
   const controlled = () =>
@@ -52,7 +56,7 @@
       look();
     });
 
-  const startService = async (policy) => {
+  const startService = async () => {
     const options = { scope: ROOT.href, updateViaCache: "none" };
     await services.register(policy.createScriptURL(SERVICE.href), options);
     // A page that was loaded past the cache, by shift and reload, has no service worker until it is claimed.
@@ -63,12 +67,11 @@
 
   const startEmbedded = async () => {
     if (!services) return false;
-    const policy = trusted();
     // The service worker finds nobody who answers: the worker was ended.
-    services.addEventListener("message", ({ data }) => data === "start the server" && startWorker(policy));
+    services.addEventListener("message", ({ data }) => data === "start the server" && startWorker());
     services.startMessages();
-    startWorker(policy);
-    return Promise.race([startService(policy).then(() => true), after(PATIENCE).then(() => false)]);
+    startWorker();
+    return Promise.race([startService().then(() => true), after(PATIENCE).then(() => false)]);
   };
 
   const say = (words) => {
@@ -87,7 +90,7 @@
   const start = async () => {
     if (!chosen) {
       // Storage may be refused: then there is none. One that keeps files may come when it likes.
-      if (built) startService(trusted()).catch(() => {});
+      if (built) startService().catch(() => {});
       else await removeService().catch(() => {});
       return true;
     }

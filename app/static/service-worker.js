@@ -15,7 +15,9 @@ const PAGES = ["", "index.html"];
 
 const POST_AGAIN = 100; // milliseconds
 const START_AGAIN = 2_000;
-const SILENCE = 15_000; // without a word from any host, not even that it is starting
+const SILENCE = 15_000; // without a word from any host
+const STARTING = 120_000; // of a host that lives and is starting, too busy to say so again
+const LONGEST = 240_000; // a browser ends a service worker that is busy with one request for five minutes
 const RETRY_AFTER = 2; // seconds
 const BODILESS = [204, 205, 304];
 
@@ -71,7 +73,6 @@ class Call {
     this.request = event.request;
     this.answered = new Promise((resolve) => (this.resolve = resolve));
     event.waitUntil(new Promise((resolve) => (this.done = resolve)));
-    this.request.signal.addEventListener("abort", () => this.giveUp());
     calls.set(this.id, this);
     this.send();
   }
@@ -85,8 +86,8 @@ class Call {
     this.heard = Date.now();
     this.asked = this.heard - START_AGAIN + 5 * POST_AGAIN;
     while (calls.has(this.id) && !this.host) {
-      if (Date.now() - this.heard > SILENCE) return this.end(unavailable());
-      if (Date.now() - Math.max(this.heard, this.asked) > START_AGAIN) this.askForStart();
+      if (Date.now() - this.heard > (this.starting ? STARTING : SILENCE)) return this.end(unavailable());
+      if (!this.starting && Date.now() - Math.max(this.heard, this.asked) > START_AGAIN) this.askForStart();
       channel.postMessage(this.message);
       await new Promise((resolve) => setTimeout(resolve, POST_AGAIN));
     }
@@ -100,6 +101,7 @@ class Call {
   hear({ part, host, status, headers, content }) {
     this.heard = Date.now();
     if (part === "taken") this.taken(host);
+    else if (part === "starting") watch((this.starting = host));
     else if (part === "whole") this.end(this.response(status, headers, content));
     else if (part === "start") this.start(status, headers);
     else if (part === "chunk") this.body?.enqueue(content);
@@ -108,13 +110,16 @@ class Call {
   }
 
   taken(host) {
+    if (this.host) return;
     this.host = host;
+    this.limit = setTimeout(() => this.giveUp(), LONGEST);
     watch(host);
   }
 
   start(status, headers) {
     const stream = new ReadableStream({ start: (body) => (this.body = body), cancel: () => this.giveUp() });
     this.resolve(this.response(status, headers, stream));
+    clearTimeout(this.limit);
   }
 
   response(status, headers, body) {
@@ -142,6 +147,7 @@ class Call {
   }
 
   forget() {
+    clearTimeout(this.limit);
     calls.delete(this.id);
     this.done();
   }
@@ -174,7 +180,10 @@ async function watch(host) {
   watched.add(host);
   await navigator.locks.request(`${NAME} ${host}`, { mode: "shared" }, () => {});
   watched.delete(host);
-  for (const call of [...calls.values()]) if (call.host === host) call.lose();
+  for (const call of [...calls.values()]) {
+    if (call.host === host) call.lose();
+    else if (call.starting === host) call.starting = null;
+  }
 }
 
 // ---- the files of a built site, for the next visit and for times without a network ----

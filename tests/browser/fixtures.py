@@ -20,20 +20,27 @@ import pytest
 from mock_server.testing import Server
 from tests.browser.harness.chromium import GONE, Chromium, Page
 from tests.browser.harness.notes_page import NotesPage
+from tests.browser.harness.page import Browser
 from tests.browser.harness.site import HARNESS, write_site
+from tools.browser import ENGINES
 
-CHROMIUM = pytest.StashKey[Chromium]()
-OpenPage = Callable[[], NotesPage]
+BROWSER = pytest.StashKey[Browser]()
+OpenPage = Callable[..., NotesPage]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the command line choose the engine of tests/engines; all other browser tests run in Chromium."""
+    parser.addoption("--engine", choices=ENGINES, default="chromium", help="the engine in which tests/engines runs")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the browser's console to the report of a failure."""
     report = yield
-    if report.failed and CHROMIUM in item.stash:
+    if report.failed and BROWSER in item.stash:
         # A browser that is gone can tell nothing more.
         with contextlib.suppress(*GONE):
-            report.sections.append(("Browser console", "\n".join(item.stash[CHROMIUM].log())))
+            report.sections.append(("Browser console", "\n".join(item.stash[BROWSER].log())))
     return report
 
 
@@ -65,7 +72,7 @@ def browser(module_browser: Chromium, server: Server, request: pytest.FixtureReq
     The test fails if a page in it does something that its Content-Security-Policy refuses.
     """
     module_browser.forget(server.url)
-    request.node.stash[CHROMIUM] = module_browser
+    request.node.stash[BROWSER] = module_browser
     yield module_browser
     # A browser that the test has crashed can tell nothing more.
     with contextlib.suppress(*GONE):
@@ -103,10 +110,10 @@ def open_page(browser: Chromium, server: Server) -> Iterator[OpenPage]:
     """Open windows with the page; at the end, whatever happened, no token is in sight and nothing was refused."""
     pages: list[NotesPage] = []
 
-    def open_one() -> NotesPage:
+    def open_one(address: str = "/") -> NotesPage:
         if pages:
             browser.driver.switch_to.new_window("window")
-        pages.append(NotesPage(browser, server.url + "/"))
+        pages.append(NotesPage(browser, server.url + address))
         return pages[-1].open()
 
     yield open_one

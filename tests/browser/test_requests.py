@@ -72,6 +72,27 @@ def test_a_cancelled_caller_lets_go_of_the_connection(ada: Page, server: Server)
     assert status == 200
 
 
+def test_answers_that_nobody_reads_are_let_go_of(ada: Page, server: Server) -> None:
+    """A caller may look at the status only: six bodies that never end leave the browser free for a seventh request."""
+    server.fault(path="/api/data/slow", kind="stall_body")
+    statuses = ada.run("""
+        [
+            *[(await session.fetch("/api/data/slow", cache="no-store")).status for _ in range(6)],
+            (await session.fetch("/api/data/quick", timeout=20)).status,
+        ]
+    """)
+    assert statuses == [200] * 7
+
+
+def test_the_browsers_own_response_outlives_ours(ada: Page) -> None:
+    """A caller who goes on with ``js_response`` can still read it."""
+    text = ada.run("""
+        own = (await session.fetch("/api/data/quick")).js_response
+        await own.text()
+    """)
+    assert "quick" in text
+
+
 def test_a_browser_whose_indexeddb_never_answers_holds_nothing_up(page: Page, server: Server) -> None:
     """Opening the database takes for ever: signing in, a refresh and signing out work without it."""
     page.script("IDBFactory.prototype.open = () => ({})")

@@ -154,7 +154,7 @@ async def test_21_a_time_limit_shorter_than_the_refresh_is_kept(world: WatchedWo
     """
     tab = await world.signed_in_tab()
     await world.expire()
-    await world.fault(REFRESH, "delay", delay=8)
+    await world.fault(REFRESH, "delay", delay=6)
     began = seconds_since_start()
     patient = asyncio.create_task(tab.session.fetch("/api/data/patient"))
     with pytest.raises(RefreshUnavailableError) as impatient:

@@ -116,10 +116,15 @@ async def test_a_note_is_created_updated_and_deleted(ada: Any, clock: Any, effec
     created = await ada.ask("POST", "/api/notes", json={"text": "hi"})
     note = created.json()
     assert created.status_code == 201
-    assert note == {"id": note["id"], "text": "hi", "createdAt": clock(), "updatedAt": clock()}
+    instants = {"createdAt": clock(), "updatedAt": clock()}
+    assert note == {"id": note["id"], "text": "hi", "version": note["version"], **instants}
     clock.turn(5)
     updated = await ada.ask("PUT", f"/api/notes/{note['id']}", json={"text": "ho"})
-    assert (updated.status_code, updated.json()) == (200, note | {"text": "ho", "updatedAt": clock()})
+    assert (updated.status_code, updated.json()) == (
+        200,
+        note | {"text": "ho", "version": updated.json()["version"], "updatedAt": clock()},
+    )
+    assert updated.json()["version"] != note["version"]
     assert (await ada.ask("GET", "/api/notes")).json() == {"notes": [updated.json()]}
     assert (await ada.ask("DELETE", f"/api/notes/{note['id']}")).status_code == 204
     assert (await ada.ask("GET", "/api/notes")).json() == {"notes": []}
@@ -139,6 +144,21 @@ async def test_a_client_chosen_id_makes_a_repeat_harmless(ada: Any, effects: Any
     assert [note["id"] for note in (await ada.ask("GET", "/api/notes")).json()["notes"]] == ["mine"]
     assert effects().count("note_created") == 2
     assert effects().count("note_deleted") == 1
+
+
+async def test_a_version_that_was_not_seen_is_not_replaced(ada: Any, effects: Any) -> None:
+    """With If-Match a note is changed or deleted in the version named and in no other; without it in any."""
+    first = (await ada.ask("PUT", "/api/notes/one", json={"text": "first"})).json()["version"]
+    seen, other = {"If-Match": f'"{first}"'}, {"If-Match": '"other"'}
+    for method, content in (("PUT", {"json": {"text": "lost?"}}), ("DELETE", {})):
+        answer = await ada.ask(method, "/api/notes/one", headers=other, **content)
+        assert (answer.status_code, answer.json()["error"]) == (412, "changed_meanwhile")
+    assert (await ada.ask("PUT", "/api/notes/one", json={"text": "second"}, headers=seen)).status_code == 200
+    assert (await ada.ask("PUT", "/api/notes/one", json={"text": "late"}, headers=seen)).status_code == 412
+    assert (await ada.ask("PUT", "/api/notes/none", json={"text": "gone"}, headers=seen)).status_code == 412
+    assert (await ada.ask("DELETE", "/api/notes/one", headers={"If-Match": '"other", *'})).status_code == 204
+    assert (await ada.ask("DELETE", "/api/notes/one", headers=seen)).status_code == 204
+    assert effects() == ["signed_in", "note_created", "note_updated", "note_deleted"]
 
 
 async def test_each_user_has_notes_of_their_own(ada: Any, grace: Any) -> None:

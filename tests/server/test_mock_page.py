@@ -30,6 +30,7 @@ FILES = {
     "vendor/a.zip": "z",
     "vendor/a.js.map": "{}",
     "vendor/strange.xyz": "?",
+    "app/static/service-worker.js": "sw",
     "secret.txt": "no",
     "mock_server/app.py": "no",
     "apple/x": "no",
@@ -53,7 +54,7 @@ def app(root: Path, tmp_path: Path) -> Starlette:
     (tmp_path / "harness" / "index.html").write_text("harness")
     (tmp_path / "harness" / "run.mjs").write_text("run")
     mounts = {"/harness/": tmp_path / "harness", "one.txt": root / "secret.txt"}
-    return create_app(page_root=root, extra_mounts=mounts)
+    return create_app(page_root=root, extra_mounts=mounts, made={"server.zip": lambda: b"made"})
 
 
 @pytest.fixture
@@ -82,6 +83,8 @@ async def client(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
         ("/harness/", "text/html; charset=utf-8"),
         ("/harness/run.mjs", "text/javascript; charset=utf-8"),
         ("/one.txt", "text/plain; charset=utf-8"),
+        ("/service-worker.js", "text/javascript; charset=utf-8"),
+        ("/server.zip", "application/zip"),
     ],
 )
 async def test_the_pages_files_have_the_right_type(client: httpx.AsyncClient, path: str, content_type: str) -> None:
@@ -168,3 +171,11 @@ async def test_without_a_page_root_there_is_no_page() -> None:
     transport = httpx.ASGITransport(create_app())
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
         assert (await client.get("/")).status_code == 404
+
+
+async def test_what_is_made_when_asked_for_is_not_sent_again_either(client: httpx.AsyncClient) -> None:
+    """It has the ETag of its content."""
+    first = await client.get("/server.zip")
+    assert first.content == b"made"
+    again = await client.get("/server.zip", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")

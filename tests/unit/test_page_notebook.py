@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 from freshfetch import Request
-from page.drafts import Draft, Drafts
-from page.notebook import TYPING_PAUSE, Note, Notebook, SaveState
+from page.drafts import Draft, Drafts, parse_draft
+from page.note import Note, Remark, SaveState
+from page.notebook import TYPING_PAUSE, Notebook
 from tests.world import Tab, World, eager_retry, until
 
 
 class Shelf:
     """A shelf in memory, that survives what a test calls a reload."""
 
-    def __init__(self, text: str = "") -> None:
-        self.text = text
+    def __init__(self, **texts: str) -> None:
+        self.texts = texts
 
-    def read(self) -> str:
-        """Return the text."""
-        return self.text
-
-    def write(self, text: str) -> None:
+    def write(self, owner: str, text: str) -> bool:
         """Replace the text."""
-        self.text = text
+        self.texts[owner] = text
+        return True
+
+    async def inherit(self, take: Callable[[str, str], bool]) -> None:
+        """Have nothing of pages that are gone."""
 
 
 def notebook(tab: Tab, shelf: Shelf, subject: str = "ada") -> Notebook:
     """Open somebody's notebook in a tab."""
-    book = Notebook(subject, session=tab.session, url="/api/notes", drafts=Drafts(shelf), changed=lambda: None)
+    drafts = Drafts(shelf)
+    for owner in shelf.texts:
+        drafts.keep(owner, kept(shelf, owner))
+    book = Notebook(subject, session=tab.session, url="/api/notes", drafts=drafts, changed=lambda: None)
     book.open()
     return book
 
@@ -55,7 +60,7 @@ def saved(note: Note) -> bool:
 
 def kept(shelf: Shelf, subject: str = "ada") -> Draft:
     """Return what a reload would find."""
-    return Drafts(shelf).of(subject)
+    return parse_draft(shelf.texts.get(subject, ""))
 
 
 async def test_a_new_note_is_saved_and_its_draft_is_gone(world: World) -> None:
@@ -259,7 +264,7 @@ async def test_unsaved_work_survives_a_reload(world: World) -> None:
     book.write_new("half a tho")
     await until(lambda: new.state is SaveState.WAITING)
     world.heal()
-    again = notebook(world.tab(), Shelf(shelf.text))
+    again = notebook(world.tab(), Shelf(**shelf.texts))
     assert again.new == "half a tho"
     assert again.notes[deleted.id].text == "deleted"
     await until(lambda: again.loaded and not again.unsaved)
@@ -350,3 +355,186 @@ async def test_a_late_answer_of_the_old_session_does_not_strand_a_note(world: Wo
     note = book.add("in between")
     await until(lambda: saved(note))
     assert texts(world) == ["in between"]
+
+
+async def saved_note(world: World, text: str = "old") -> tuple[Tab, Notebook, Shelf, Note]:
+    """Return ada's notebook with one saved note."""
+    tab, book, shelf = await opened(world)
+    note = book.add(text)
+    await until(lambda: saved(note))
+    return tab, book, shelf, note
+
+
+async def test_two_texts_of_one_note_become_two_notes(world: World) -> None:
+    """Changed elsewhere while it was changed here: what came first keeps the id, mine becomes a note of its own."""
+    _, book, shelf, note = await saved_note(world)
+    first_id = note.id
+    world.server.notes.put("ada", first_id, "theirs", now=0.0)
+    book.edit(note, "mine")
+    await until(lambda: saved(note))
+    assert sorted(texts(world)) == ["mine", "theirs"]
+    assert (note.text, note.remark) == ("mine", Remark.COPY)
+    assert (book.notes[first_id].text, book.notes[first_id].remark) == ("theirs", None)
+    book.edit(note, "mine again")
+    await until(lambda: saved(note))
+    assert sorted(texts(world)) == ["mine again", "theirs"]
+    assert not kept(shelf)
+
+
+async def test_a_list_does_not_make_another_text_seen(world: World) -> None:
+    """The list comes between typing and saving: what is being typed over is still not lost."""
+    _, book, _, note = await saved_note(world)
+    world.server.notes.put("ada", note.id, "theirs", now=0.0)
+    book.edit(note, "mine")
+    book.open()
+    await until(lambda: saved(note))
+    assert sorted(texts(world)) == ["mine", "theirs"]
+
+
+async def test_an_edit_after_a_lost_answer_is_no_quarrel_with_oneself(world: World) -> None:
+    """The server took the first text and nobody heard; the second replaces it, here or in the page after a reload."""
+    _, book, shelf, note = await saved_note(world)
+    await world.fault("/api/notes/*", "drop_after", times=1)
+    book.edit(note, "old, edited")
+    book.flush()
+    await until(lambda: note.state is SaveState.WAITING)
+    book.edit(note, "old, edited twice")
+    before = Shelf(**shelf.texts)
+    await until(lambda: saved(note))
+    assert texts(world) == ["old, edited twice"]
+    world.server.notes.put("ada", note.id, "old, edited", now=0.0)
+    again = notebook(world.tab(), before)
+    await until(lambda: again.loaded and not again.unsaved)
+    assert texts(world) == ["old, edited twice"]
+
+
+async def test_a_draft_of_an_older_text_replaces_nothing_newer(world: World) -> None:
+    """Typed in vain, the page reloaded days later: what was written elsewhere meanwhile is still there."""
+    tab, book, shelf, note = await saved_note(world)
+    tab.wire.cut = True
+    book.edit(note, "from the train")
+    world.server.notes.put("ada", note.id, "from the desk", now=0.0)
+    world.heal()
+    again = notebook(world.tab(), Shelf(**shelf.texts))
+    await until(lambda: again.loaded and not again.unsaved)
+    assert sorted(texts(world)) == ["from the desk", "from the train"]
+
+
+async def test_what_was_deleted_elsewhere_is_kept_when_it_was_changed_here(world: World) -> None:
+    """Text is worth more than a deletion."""
+    _, book, _, note = await saved_note(world)
+    world.server.notes.delete("ada", note.id)
+    book.edit(note, "still needed")
+    await until(lambda: saved(note))
+    assert (texts(world), note.remark) == (["still needed"], Remark.KEPT)
+
+
+async def test_what_was_changed_elsewhere_is_not_deleted_unseen(world: World) -> None:
+    """The deletion is taken back, and the new text shown."""
+    _, book, _, note = await saved_note(world)
+    world.server.notes.put("ada", note.id, "not so fast", now=0.0)
+    book.delete(note)
+    await until(lambda: saved(note))
+    assert (note.text, note.deleted, note.remark) == ("not so fast", False, Remark.RESTORED)
+    assert texts(world) == ["not so fast"]
+    book.delete(note)
+    await until(lambda: saved(note))
+    assert texts(world) == []
+
+
+async def test_a_server_without_versions_takes_what_comes_last(world: World) -> None:
+    """Nothing is sent that such a server does not know; a 412 of a proxy is an answer like others."""
+    tab, book, _ = await opened(world)
+    await world.fault("/api/notes/*", "body", body={"id": "x"}, times=1)
+    note = book.add("one")
+    await until(lambda: saved(note))
+    await world.fault("/api/notes/*", "status", status=412, times=1)
+    book.edit(note, "two")
+    await until(lambda: note.state is SaveState.FAILED)
+    book.try_again(note)
+    await until(lambda: saved(note))
+    assert all("if-match" not in request.headers for request in tab.wire.sent)
+
+
+async def test_the_note_a_person_is_in_changes_when_they_leave(world: World) -> None:
+    """Nothing moves under the caret; what another tab wrote or deleted is shown afterwards."""
+    _, book, _, note = await saved_note(world)
+    other = book.add("other")
+    await until(lambda: saved(other))
+    book.hold(note)
+    world.server.notes.put("ada", note.id, "changed elsewhere", now=0.0)
+    world.server.notes.put("ada", other.id, "changed too", now=0.0)
+    book.open()
+    await until(lambda: other.text == "changed too")
+    assert note.text == "old"
+    book.hold(None)
+    await until(lambda: note.text == "changed elsewhere")
+    book.hold(note)
+    world.server.notes.delete("ada", note.id)
+    book.open()
+    await asyncio.sleep(1)
+    assert note.id in book.notes
+    book.hold(None)
+    await until(lambda: note.id not in book.notes)
+
+
+async def test_news_during_a_look_is_looked_at(world: World) -> None:
+    """Another tab saves while the list is on its way: it is asked for once more, however often that was told."""
+    tab, book, _ = await opened(world)
+    tab.wire.delay = 1.0
+    book.open()
+    await asyncio.sleep(1.5)
+    book.open()
+    await asyncio.sleep(0.5)
+    world.server.notes.put("ada", "new", "new elsewhere", now=0.0)
+    for _ in range(5):
+        book.open()
+    await until(lambda: "new" in book.notes, limit=5)
+    await asyncio.sleep(5)
+    assert len(world.statuses("/api/notes")) == 3
+
+
+async def test_other_tabs_are_told_of_each_save(world: World) -> None:
+    """One word for what reached the server, and none for what did not."""
+    tab, told = await world.signed_in_tab(retry=eager_retry()), list[str]()
+    drafts = Drafts(Shelf())
+    book = Notebook(
+        "ada",
+        session=tab.session,
+        url="/api/notes",
+        drafts=drafts,
+        changed=lambda: None,
+        sent=lambda: told.append("saved"),
+    )
+    note = book.add("one")
+    await until(lambda: saved(note))
+    tab.wire.cut = True
+    book.edit(note, "two")
+    await until(lambda: note.state is SaveState.WAITING)
+    assert told == ["saved"]
+
+
+async def test_what_a_closed_tab_left_is_taken_over(world: World) -> None:
+    """A page that is open goes on with it: notes are saved, a text of a note that is changed here becomes a copy."""
+    _, book, _, note = await saved_note(world)
+    clean = book.add("clean")
+    await until(lambda: saved(clean))
+    book.edit(note, "mine")
+    left = Draft(
+        new="begun", notes={note.id: "theirs", clean.id: "clean, edited", "fresh": "new"}, deleted={"gone": "gone"}
+    )
+    assert book.take_over(left)
+    assert book.new == "begun"
+    await until(lambda: not book.unsaved)
+    assert sorted(texts(world)) == ["clean, edited", "mine", "new", "theirs"]
+
+
+async def test_a_box_in_use_is_not_written_into(world: World) -> None:
+    """What another tab had in its box is offered again later."""
+    _, book, _ = await opened(world)
+    book.write_new("being typed")
+    assert not book.take_over(Draft(new="begun", notes={"fresh": "new"}))
+    assert (book.new, "fresh" in book.notes) == ("being typed", False)
+    book.write_new("")
+    assert book.take_over(Draft(new="begun"))
+    assert book.new == "begun"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +36,10 @@ from freshfetch import (
     TransportError,
 )
 from page import wording
-from page.notebook import Note, SaveState
+from page.note import Note, Remark, SaveState
+from page.wording import Sign
+
+STATIC = Path(__file__).resolve().parents[2] / "app" / "static"
 
 REQUEST: dict[str, Any] = {"at": 0.0, "number": 7, "method": "GET", "path": "/api/notes"}
 LINES: list[tuple[Event, wording.Line]] = [
@@ -125,13 +129,16 @@ def test_saving_while_the_server_is_silent_is_waiting() -> None:
 @pytest.mark.parametrize(
     "error, words",
     [
-        (HTTPStatusError(413, "/"), "it is too long for the server"),
-        (HTTPStatusError(400, "/"), "the server refused it (status 400)"),
-        (AuthServerError("no", status=400), "the server does not accept requests from this page"),
+        (HTTPStatusError(413, "/"), "it is too long for the server. Make it shorter"),
+        (HTTPStatusError(400, "/"), "the server refused it (status 400). Change it or try again"),
+        (
+            AuthServerError("no", status=400),
+            "the server takes nothing from this page. Copy the text before you close it",
+        ),
     ],
 )
 def test_why_a_note_could_not_be_saved(error: FreshfetchError, words: str) -> None:
-    """The reason follows the colon."""
+    """The reason follows the colon, and what to do follows the reason."""
     assert wording.why(error) == words
 
 
@@ -157,7 +164,7 @@ def test_countdowns_look_like_a_clock(seconds: float, words: str) -> None:
 
 
 def test_small_sentences() -> None:
-    """Numbers, next tries, reasons, what is kept, and the page's title."""
+    """Numbers, next tries, reasons, and what is kept."""
     assert wording.counted(1, "refresh", "refreshes") == "1 refresh"
     assert wording.counted(0, "refresh", "refreshes") == "0 refreshes"
     assert (wording.ago(0.5), wording.ago(3.9)) == ("now", "3 s ago")
@@ -165,8 +172,42 @@ def test_small_sentences() -> None:
     assert wording.next_try(4.2) == "Next try in 4 s."
     assert wording.kept_for("ada", 0).startswith("What you were writing is kept")
     assert wording.kept_for("ada", 2).startswith("2 unsaved notes are kept")
+    assert wording.signed_in_elsewhere("grace").startswith("grace signed in in another tab")
+    assert wording.signed_in_elsewhere("مريم").startswith("\u2068مريم\u2069 signed in")
     assert wording.why_sign_in("rotation_ambiguous") != wording.why_sign_in("invalid_grant")
     assert wording.trouble(State.OFFLINE) != wording.trouble(State.REFRESHING)
-    assert wording.title(State.SIGN_IN_REQUIRED, in_trouble=False).startswith("Sign in again")
-    assert wording.title(State.OFFLINE, in_trouble=True).startswith("No answer")
-    assert wording.title(State.SIGNED_IN, in_trouble=False) == "freshfetch notes"
+
+
+@pytest.mark.parametrize(
+    "state, in_trouble, renewing, unsaved, expected",
+    [
+        (State.SIGNED_OUT, False, False, True, Sign.SIGNED_OUT),
+        (State.SIGNED_IN, False, False, False, Sign.SIGNED_IN),
+        (State.SIGNED_IN, False, False, True, Sign.UNSAVED),
+        (State.REFRESHING, False, False, True, Sign.UNSAVED),
+        (State.REFRESHING, False, True, True, Sign.REFRESHING),
+        (State.OFFLINE, True, True, True, Sign.OFFLINE),
+        (State.SIGN_IN_REQUIRED, True, True, True, Sign.SIGN_IN_REQUIRED),
+    ],
+)
+def test_the_tab_shows_what_is_most_pressing(
+    state: State, *, in_trouble: bool, renewing: bool, unsaved: bool, expected: Sign
+) -> None:
+    """The end of a session before a server in trouble, before a renewal that takes long, before unsaved text."""
+    assert wording.sign(state, in_trouble=in_trouble, renewing=renewing, unsaved=unsaved) is expected
+
+
+def test_each_sign_has_a_title_and_an_icon() -> None:
+    """No two titles are the same, each begins with the state, and each icon is a file of the page."""
+    assert set(wording.TITLES) == set(Sign)
+    assert len(set(wording.TITLES.values())) == len(Sign)
+    for each in set(Sign) - {Sign.SIGNED_IN}:
+        assert (STATIC / f"favicon-{each.value}.svg").is_file()
+
+
+def test_a_remark_follows_the_state() -> None:
+    """Who typed over somebody is told so at the note itself, unless it is deleted."""
+    note = Note(id="1", number=1, text="mine", state=SaveState.SAVED, remark=Remark.COPY)
+    assert wording.save_state(note, in_trouble=False)[1] == "Saved. Changed in another tab too: both versions are kept"
+    note.deleted = True
+    assert wording.save_state(note, in_trouble=False)[1] == "Deleted"

@@ -14,7 +14,7 @@ from typing import Literal, TypedDict, Unpack
 from .._errors import ConfigurationError
 from .._heartbeat import HeartbeatPolicy
 from .._models import Response
-from .._ports import AuthServer, TokenStore
+from .._ports import AuthServer, TokenStore, Transport
 from .._queue import QueuePolicy
 from .._retry import RetryPolicy
 from .._session import Session
@@ -45,6 +45,7 @@ def connect(
     *,
     name: str = "default",
     store: Literal["local", "session", "memory"] | TokenStore = "local",
+    transport: Transport | None = None,
     **settings: Unpack[SessionSettings],
 ) -> Session:
     """Return a session for this page.
@@ -52,14 +53,15 @@ def connect(
     ``auth_server`` is an auth server, or the base URL of one that speaks the JSON API. Sessions of one
     ``name`` share their tokens between tabs; take another name for another API. ``store`` says where the
     tokens live: ``local`` (all tabs, survives the browser), ``session`` (this tab, survives a reload),
-    ``memory`` (this page, survives nothing), or a store of your own.
+    ``memory`` (this page, survives nothing), or a store of your own. ``transport`` sends the requests in place of
+    ``FetchTransport``: a class of your own made from it may add a header to each, say.
 
     Raises:
         ConfigurationError: a setting is out of range, or tokens would travel over plain http.
     """
     return Session(
         JsonAuthServer(auth_server) if isinstance(auth_server, str) else auth_server,
-        transport=FetchTransport(),
+        transport=FetchTransport() if transport is None else transport,
         store=_store(store, name),
         lock=WebLock(),
         channel=TabChannel(name),

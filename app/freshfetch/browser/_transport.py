@@ -74,14 +74,15 @@ class FetchTransport:
         except BaseException:
             gone.abort()
             raise
+        answer = _Answer(response, gone, request.longest_answer)
         return Response(
             status=response.status,
             url=response.url or request.target.url,
             headers=Headers(_list(response.headers.entries()).to_py()),  # an object may not be named "constructor"
             status_text=response.statusText,
             redirected=bool(response.redirected),
-            read=_reader(response, gone, request.longest_answer),
-            js_response=response,
+            read=answer.read,
+            take_js=answer.take,
         )
 
 
@@ -100,23 +101,43 @@ def _options(request: Request, signal: Any) -> Any:
     return to_js(options, dict_converter=js.Object.fromEntries)
 
 
-def _reader(response: Any, gone: Any, longest: int | None) -> Callable[[], Awaitable[bytes]]:
-    """Return a function that reads the body, once; asked again it answers from memory, as pyfetch does not."""
-    content: bytes | None = None
+class _Answer:
+    """The body of an answer: read at most once, and let go of when nobody can read it any more.
 
-    async def read() -> bytes:
-        nonlocal content
-        if content is None:
+    A browser keeps files open for an answer until it is read or its own garbage collector comes by, which a page that
+    drops small answers seldom sees: after some 20 000 of them no request is sent any more. Python knows at once.
+    """
+
+    def __init__(self, response: Any, gone: Any, longest: int | None) -> None:
+        self._response = response
+        self._gone = gone
+        self._longest = longest
+        self._content: bytes | None = None
+        self._taken = False
+
+    async def read(self) -> bytes:
+        """Read the body; asked again answer from memory, as pyfetch does not."""
+        if self._content is None:
             try:
-                content = await _read_all(response) if longest is None else await _read_at_most(longest, response)
+                self._content = await self._read()
             except JsException as error:
                 raise TransportError(f"The answer broke off ({_name(error)}).") from None
             except BaseException:
-                gone.abort()
+                self._gone.abort()
                 raise
-        return content
+        return self._content
 
-    return read
+    def _read(self) -> Awaitable[bytes]:
+        return _read_all(self._response) if self._longest is None else _read_at_most(self._longest, self._response)
+
+    def take(self) -> Any:
+        """Give out the browser's own Response, whose body is then not ours to let go of."""
+        self._taken = True
+        return self._response
+
+    def __del__(self) -> None:
+        if self._content is None and not self._taken:
+            self._gone.abort()
 
 
 async def _read_all(response: Any) -> bytes:

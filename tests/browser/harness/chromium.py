@@ -1,28 +1,21 @@
-"""A real, headless Chromium, and the pages in it that run a test's Python."""
+"""A real, headless Chromium."""
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import tempfile
-import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
-from urllib3.exceptions import HTTPError
 
-from tools import browser
+from tests.browser.harness.page import GONE, SCRIPT_TIMEOUT, Browser, Page, Running, run_together
+from tools.browser import ENGINES
 
-# Pyodide boots in two seconds, but in ten or more when the machine is busy. Selenium itself gives up after 120.
-SCRIPT_TIMEOUT = 100.0
-# How a browser or its driver that is no longer there makes itself felt.
-GONE = (WebDriverException, HTTPError)
+# A test that needs Chromium finds all that it needs here.
+__all__ = ["GONE", "SCRIPT_TIMEOUT", "Chromium", "Page", "Running", "run_together"]
+
 REFUSED_BY_POLICY = ("Content Security Policy", "requires 'Trusted")
 FLAGS = (
     "--headless",
@@ -32,14 +25,19 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Chromium 156 crashes now and then when its garbage collector scans the stack while Python runs on one of its own
+    # (JSPI): "tab crashed", about once in two hundred pages. With room to grow it collects less in the middle of work.
+    "--js-flags=--initial-heap-size=512",
 )
 
 
-class Chromium:
+class Chromium(Browser):
     """One browser with a profile of its own, a new folder below ``profiles``.
 
     ``flags`` are further ones of the command line, ``preferences`` what a person can set.
     """
+
+    driver: webdriver.Chrome
 
     def __init__(
         self, profiles: Path, *, flags: Sequence[str] = (), preferences: Mapping[str, object] | None = None
@@ -51,17 +49,15 @@ class Chromium:
         self.driver = self._start()
 
     def _start(self) -> webdriver.Chrome:
-        installed = browser.find()
-        assert not installed.missing, browser.HELP.format(missing=" and ".join(installed.missing))
-        assert installed.browser
+        binary, program = ENGINES["chromium"].programs()
         options = webdriver.ChromeOptions()
-        options.binary_location = installed.browser
+        options.binary_location = binary
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         if self.preferences is not None:
             options.add_experimental_option("prefs", dict(self.preferences))
-        for flag in (*FLAGS, *self.flags, f"--user-data-dir={tempfile.mkdtemp(dir=self.profiles)}", *_root_flags()):
+        for flag in (*FLAGS, *self.flags, f"--user-data-dir={tempfile.mkdtemp(dir=self.profiles)}", *root_flags()):
             options.add_argument(flag)
-        driver = webdriver.Chrome(options=options, service=Service(installed.driver))
+        driver = webdriver.Chrome(options=options, service=Service(program))
         driver.set_script_timeout(SCRIPT_TIMEOUT)
         return driver
 
@@ -70,16 +66,10 @@ class Chromium:
         """Where its DevTools listen."""
         return str(self.driver.capabilities["goog:chromeOptions"]["debuggerAddress"])
 
-    def open(self, url: str) -> Page:
-        """Load the harness of the server at ``url`` in the current window and wait until Python runs."""
-        page = Page(self, self.driver.current_window_handle, url)
-        page.load()
-        return page
-
-    def open_window(self, url: str, kind: Literal["window", "tab"] = "window") -> Page:
-        """Do the same in a new window. A new tab instead hides the window's current one from the person."""
-        self.driver.switch_to.new_window(kind)
-        return self.open(url)
+    def before_load(self, source: str) -> bool:
+        """Run JavaScript in the current window, at each load from now on."""
+        self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
+        return True
 
     def log(self) -> list[str]:
         """Take what the pages wrote to the console since the last call."""
@@ -120,84 +110,7 @@ class Chromium:
         self.driver.quit()
 
 
-class Page:
-    """A window in which Python runs. Its names live from one call to the next, until it is loaded again."""
-
-    def __init__(self, browser: Chromium, handle: str, url: str) -> None:
-        self.browser = browser
-        self.handle = handle
-        self.url = url
-        self._numbers = itertools.count(1)
-
-    def load(self) -> None:
-        """Load the page, again if it is there, and wait until Python runs."""
-        self.focus().get(f"{self.url}/harness/")
-        try:
-            self.script("return window.harness.booted")
-        except WebDriverException as error:
-            raise AssertionError("\n".join(["the harness did not boot", str(error.msg), *self.browser.log()])) from None
-
-    def run(self, code: str, **variables: object) -> Any:
-        """Run Python, in which ``await`` is allowed, and return what its last expression gave.
-
-        ``variables`` are its names to start with. They and the result travel as JSON. An exception is an
-        AssertionError with the traceback.
-        """
-        return self.start(code, **variables).result()
-
-    def start(self, code: str, **variables: object) -> Running:
-        """Start Python without waiting for it."""
-        return self._start("start", code, variables)
-
-    def start_on_signal(self, code: str, **variables: object) -> Running:
-        """Make Python start when ``send_signal`` is called in any page of the same origin."""
-        return self._start("startOnSignal", code, variables)
-
-    def send_signal(self) -> None:
-        """Start what waits for the signal."""
-        self.script("window.harness.sendSignal()")
-
-    def script(self, source: str, *arguments: object) -> Any:
-        """Run JavaScript; a promise that it returns is awaited."""
-        return self.focus().execute_script(source, *arguments)
-
-    def focus(self) -> webdriver.Chrome:
-        """Bring the window to the front, with the driver pointing at it."""
-        self.browser.driver.switch_to.window(self.handle)
-        return self.browser.driver
-
-    def close(self) -> None:
-        """Close the window, as a person would."""
-        self.focus().close()
-
-    def _start(self, function: str, code: str, variables: dict[str, object]) -> Running:
-        number = next(self._numbers)
-        self.script(f"window.harness.{function}(...arguments)", number, textwrap.dedent(code), variables)
-        return Running(page=self, number=number)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """Python that was started in a page."""
-
-    page: Page
-    number: int
-
-    def result(self) -> Any:
-        """Wait for it, and return what its last expression gave."""
-        answer = json.loads(self.page.script("return window.harness.result(arguments[0])", self.number))
-        if "error" in answer:
-            raise AssertionError(f"in the page:\n{answer['error']}")
-        return answer["value"]
-
-
-def run_together(calls: Sequence[tuple[Page, str]], **variables: object) -> list[Any]:
-    """Run Python in several pages of one browser, started at the same moment; the results in the same order."""
-    started = [page.start_on_signal(code, **variables) for page, code in calls]
-    calls[-1][0].send_signal()
-    return [running.result() for running in started]
-
-
-def _root_flags() -> list[str]:
+def root_flags() -> list[str]:
+    """Return what this user has to add to the command line."""
     # Chromium's sandbox refuses to start as root, which is who runs CI in a container.
     return ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []

@@ -6,13 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.browser.harness.chromium import Chromium
+from tests.browser.harness.page import Browser
 
 PATIENCE = 60
 Value = TypeVar("Value")
@@ -52,15 +51,15 @@ EVERYTHING_SHOWN = """
 class NotesPage:
     """One window with the page in it."""
 
-    def __init__(self, browser: Chromium, url: str) -> None:
+    def __init__(self, browser: Browser, url: str) -> None:
         self.browser = browser
         self.url = url
         self.handle = browser.driver.current_window_handle
-        browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WIRETAP})
+        self._tapped_early = browser.before_load(WIRETAP)
 
     @property
-    def driver(self) -> webdriver.Chrome:
-        """The driver, pointing at this window."""
+    def driver(self) -> Any:
+        """The driver, pointing at this window; what it knows beyond WebDriver depends on the engine."""
         if self.browser.driver.current_window_handle != self.handle:
             self.browser.driver.switch_to.window(self.handle)
         return self.browser.driver
@@ -72,6 +71,8 @@ class NotesPage:
 
     def ready(self) -> NotesPage:
         """Wait until Python runs."""
+        if not self._tapped_early:
+            self.script(WIRETAP)
         self.until(lambda: self.script("return document.documentElement.dataset.ready === 'true'"), "the page to start")
         return self
 
@@ -86,7 +87,8 @@ class NotesPage:
 
     def find(self, selector: str) -> WebElement:
         """Return the element, waiting for it."""
-        return self.until(lambda: self.driver.find_elements(By.CSS_SELECTOR, selector), selector)[0]
+        found: list[WebElement] = self.until(lambda: self.driver.find_elements(By.CSS_SELECTOR, selector), selector)
+        return found[0]
 
     def seen(self, selector: str) -> str:
         """Return the text a person sees there."""

@@ -387,10 +387,10 @@ def test_48_markup_in_a_word_from_another_tab_is_shown_as_text(open_unguarded: O
 
 
 def test_48_markup_in_storage_is_shown_as_text(open_unguarded: OpenPage) -> None:
-    """Drafts whose owner and text are markup, left in the tab's storage by whoever could write there."""
+    """Drafts whose owner and text are markup, left in the storage by whoever could write there."""
     page = open_unguarded()
-    drafts = {MARKUP: {"new": MARKUP, "notes": {MARKUP: MARKUP}, "deleted": {MARKUP: MARKUP}}}
-    page.script("sessionStorage.setItem('freshfetch.page.drafts', arguments[0])", json.dumps(drafts))
+    draft = json.dumps({"new": MARKUP, "notes": {MARKUP: MARKUP}, "deleted": {MARKUP: MARKUP}})
+    page.script("localStorage.setItem(`freshfetch.page.draft:gone:${arguments[0]}`, arguments[1])", MARKUP, draft)
     page.driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
     page.open()
     page.until(lambda: MARKUP in page.seen("#sign-in-why"), "whose drafts wait")
@@ -487,6 +487,12 @@ ATTACKS = {
         "const b = document.createElement('base'); b.href = 'https://evil.example/'; document.head.append(b)",
     ),
     "a policy of its own": ("trusted-types", "try { trustedTypes.createPolicy('x', {}) } catch {}"),
+    "the page's policy once more": ("trusted-types", "try { trustedTypes.createPolicy('freshfetch', {}) } catch {}"),
+    "a worker": ("require-trusted-types-for", "try { new Worker('app/static/boot.js') } catch {}"),
+    "a service worker": (
+        "require-trusted-types-for",
+        "try { navigator.serviceWorker.register('service-worker.js').catch(() => {}) } catch {}",
+    ),
 }
 
 

@@ -1,0 +1,225 @@
+"""Clients: who is put to the test, behind one interface: the page's own session, and the naive client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import js
+from pyodide.ffi import JsException, to_js
+
+from freshfetch import Event, FreshfetchError, RefreshFailed, RefreshStarted, SessionExpired, SignedIn
+
+from ..naive import NaiveClient
+from .account import Account
+
+if TYPE_CHECKING:
+    from freshfetch import Session
+
+    from ..ledger import Ledger
+
+EVERY = 5
+"""Each so-manieth request is a POST that has an effect: it would show if it were done twice."""
+
+
+SECOND = 1000
+"""Where a second tab of the naive client begins to count."""
+
+
+class Places:
+    """Where scenarios send their requests. Paths of one run are nobody else's, so that the journal can be read."""
+
+    def __init__(self, data: str, echo: str, auth: str) -> None:
+        self.data, self.echo, self.auth = (_path(each) for each in (data, echo, auth))
+
+    def below(self, run: str) -> tuple[str, ...]:
+        """Return the beginnings of the paths of one run."""
+        return f"{self.data}/{run}-", self.echo
+
+    def plan(self, run: str, first: int, size: int) -> list[tuple[str, str]]:
+        """Return method and path of so many requests."""
+        numbers = range(first, first + size)
+        return [("POST", self.echo) if each % EVERY == 0 else ("GET", f"{self.data}/{run}-{each}") for each in numbers]
+
+
+class Fresh:
+    """The page's session."""
+
+    def __init__(self, session: Session, ledger: Ledger, places: Places, run: str, people: Mapping[str, str]) -> None:
+        self._session = session
+        self._places = places
+        self._run = run
+        self._people = people
+        self._sent = 0
+        self._kept: list[tuple[str, str]] = []
+        self.user = session.subject or ""
+        self.account = Account(user=self.user, name=ledger.name_of, paths=places.below(run))
+        self._unsubscribe = session.subscribe(self._on_event)
+        self._news = asyncio.Event()
+        self._seen: list[Event] = []
+
+    @property
+    def ended(self) -> bool:
+        """Whether the person was asked to sign in again."""
+        return bool(self.account.ended)
+
+    async def send(self, size: int) -> None:
+        """Send so many requests at once, and wait for their fate."""
+        plan = self._places.plan(self._run, self._sent + 1, size)
+        self._sent += size
+        await asyncio.gather(*(self._ask(*each) for each in plan))
+
+    async def _ask(self, method: str, path: str) -> None:
+        try:
+            content = {"run": self._run} if method == "POST" else None
+            response = await self._session.fetch(path, method=method, json=content)
+            await response.bytes()
+        except FreshfetchError:
+            self._kept.append((method, path))
+
+    async def renew(self) -> None:
+        """Get a new access token."""
+        await self._session.refresh()
+
+    async def refreshing(self, *, failed: bool = False) -> None:
+        """Wait until a refresh has been started, or has failed."""
+        await self._until(RefreshFailed if failed else RefreshStarted)
+
+    async def sign_in(self, user: str) -> None:
+        """Sign somebody in."""
+        await self._session.sign_in(user, self._people[user])
+        self.account.user = user
+
+    async def sign_in_again(self) -> None:
+        """Wait for the person; then ask again for what got no answer, as the notes do with what was written."""
+        await self._until(SignedIn)
+        if self._session.subject == self.user:
+            kept, self._kept = self._kept, []
+            await asyncio.gather(*(self._ask(*each) for each in kept))
+
+    async def leave(self, *, back: bool) -> None:
+        """Stop listening; if ``back``, with the person signed in who was at the beginning."""
+        self._unsubscribe()
+        if back and self._session.subject not in (None, self.user):
+            await self._session.sign_in(self.user, self._people[self.user])
+
+    async def _until(self, kind: type[Event]) -> None:
+        while not any(isinstance(event, kind) for event in self._seen):
+            self._news.clear()
+            await self._news.wait()
+
+    def _on_event(self, event: Event) -> None:
+        self.account.listen(event)
+        if isinstance(event, (RefreshFailed, RefreshStarted, SignedIn)):
+            self._seen.append(event)
+            self._news.set()
+
+
+class Naive:
+    """The naive client, signed in by itself, as somebody whose session is nobody else's business."""
+
+    def __init__(
+        self,
+        places: Places,
+        run: str,
+        people: Mapping[str, str],
+        user: str,
+        *,
+        numbers: Iterator[int],
+        draw: Callable[[Event], object],
+        first_tab: Naive | None = None,
+    ) -> None:
+        self._places = places
+        self._run = run
+        self._people = people
+        self._draw = draw
+        self._numbers = numbers
+        self._sent = 0 if first_tab is None else SECOND
+        self._storage: dict[str, str] = {} if first_tab is None else first_tab._storage  # noqa: SLF001 - same class
+        self.user = user
+        self.account = Account(
+            user=user, name=lambda number: f"{run}-{number}", paths=places.below(run), refresh_id=f"{run}-refresh"
+        )
+        self._events: list[Event] = []
+        self._news = asyncio.Event()
+        self._client = NaiveClient(
+            ask, auth=places.auth, name=run, numbers=numbers, storage=self._storage, emit=self._on_event
+        )
+
+    def other_tab(self) -> Naive:
+        """Return another one with the same storage."""
+        return Naive(
+            self._places,
+            self._run,
+            self._people,
+            self.user,
+            numbers=self._numbers,
+            draw=self._draw,
+            first_tab=self,
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether the person was asked to sign in again."""
+        return bool(self.account.ended)
+
+    async def send(self, size: int) -> None:
+        """Send so many requests at once, and wait for their fate."""
+        plan = self._places.plan(self._run, self._sent + 1, size)
+        self._sent += size
+        await asyncio.gather(*(self._ask(*each) for each in plan))
+
+    async def _ask(self, method: str, path: str) -> None:
+        body = json.dumps({"run": self._run}) if method == "POST" else None
+        await self._client.request(path, method, body)
+
+    async def renew(self) -> None:
+        """Get a new access token."""
+        await self.sign_in(self.user)
+
+    async def refreshing(self, *, failed: bool = False) -> None:
+        """Wait until a refresh has been started, or has failed."""
+        kinds = (RefreshFailed, SessionExpired) if failed else (RefreshStarted,)
+        while not any(isinstance(event, kinds) for event in self._events):
+            self._news.clear()
+            await self._news.wait()
+
+    async def sign_in(self, user: str) -> None:
+        """Sign somebody in."""
+        if not await self._client.sign_in(user, self._people[user]):
+            raise ConnectionError
+        self.account.user = user
+
+    async def sign_in_again(self) -> None:
+        """Sign in. Nothing was kept, so there is nothing to go on with."""
+        await self.sign_in(self.user)
+
+    def _on_event(self, event: Event) -> None:
+        self.account.listen(event)
+        self._draw(event)
+        if isinstance(event, (RefreshFailed, RefreshStarted, SessionExpired)):
+            self._events.append(event)
+            self._news.set()
+
+
+async def ask(method: str, path: str, headers: Mapping[str, str], body: str | None) -> tuple[int, dict[str, Any]]:
+    """Send with the browser's fetch and nothing else."""
+    options: dict[str, Any] = {"method": method, "headers": dict(headers), "cache": "no-store"}
+    if body is not None:
+        options["body"] = body
+    try:
+        response = await js.fetch(path, to_js(options, dict_converter=js.Object.fromEntries))
+        text = str(await response.text())
+    except JsException as error:
+        raise ConnectionError from error
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = {}
+    return int(response.status), content if isinstance(content, dict) else {}
+
+
+def _path(url: str) -> str:
+    return str(js.URL.new(url, js.document.baseURI).pathname)
