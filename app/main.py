@@ -45,6 +45,7 @@ async def main(settings: dict[str, Any]) -> None:
         settings["auth"],
         # Only a server that keeps a journal has a use for the numbers.
         transport=NumberedTransport(ledger) if "mock" in settings else None,
+        origins=settings.get("origins", ()),
         queue=QueuePolicy(max_size=LARGEST_BURST),
         heartbeat=HeartbeatPolicy(url=settings["heartbeat"]),
     )

@@ -29,6 +29,7 @@ VENDOR = ROOT / "vendor"
 TOOLS = ROOT / "tools"
 # What is taken as it is. The rest of PyScript is for other pages, the rest of Pyodide is made anew.
 COPIED = (
+    "d3/*",
     "pico/*",
     "pyodide/pyodide.asm.mjs",
     "pyscript/LICENSE",

@@ -58,7 +58,7 @@ class Timeline:
 
     async def _load(self) -> None:
         try:
-            (module,) = await js_import(js.URL.new(DRAWING, js.document.baseURI).href)
+            (module,) = await js_import(js.URL.new(_place() + DRAWING, js.document.baseURI).href)
             self._drawing = module.mount(self._panel)
         except JsException:
             find("timeline-missing").hidden = False
@@ -71,3 +71,8 @@ class Timeline:
         set_text(self._summary, tally(counts))
         if self._drawing is not None:
             self._drawing.update(json.dumps(self._lanes.changes()))
+
+
+def _place() -> str:
+    """Return where the page's files lie: a built site has a folder for them."""
+    return js.document.documentElement.getAttribute("data-files") or ""
