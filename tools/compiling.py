@@ -33,6 +33,7 @@ LOOKED_FOR = (
     "encodings.utf_32",
     "html.entities",
     "http.cookiejar",
+    "importlib.metadata",
     "importlib.resources",
     "mimetypes",
     "zipimport",

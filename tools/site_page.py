@@ -42,15 +42,13 @@ def page(html: str, folder: str, sizes: Mapping[str, int], api: Api | None) -> s
     html = LOCAL.sub(rf'\1="{folder}/\2"', html)
     python = sum(size for name, size in sizes.items() if name.endswith(PACKED))
     html = once(html, 'id="boot-progress"', f'id="boot-progress" data-bytes="{python}"')
-    return speaking_to(html, api)
+    return speaking_to(once(html, "data-server", f'data-files="{folder}/" data-server'), api)
 
 
 def speaking_to(html: str, api: Api | None) -> str:
     """Return the page, told which server it has."""
-    root = 'data-root="../../../"'
     if api is None:
-        return once(html, 'data-server=""', f'data-server="embedded" {root}')
-    html = once(html, 'data-server=""', f'data-server="" {root}')
+        return once(html, 'data-server=""', 'data-server="embedded"')
     return once(html, "connect-src 'self';", f"connect-src 'self' {api.origin};")
 
 

@@ -9,9 +9,9 @@
   const chosen = { real: "", embedded: "embedded" }[asked] ?? given;
   page.dataset.server = chosen;
 
-  // A built site has its files in a folder of their own, and says where the site begins.
-  const built = "root" in page.dataset;
-  const ROOT = new URL(page.dataset.root ?? "../../", document.currentScript.src);
+  const FILES = new URL("../../", document.currentScript.src);
+  const built = "files" in page.dataset; // then its files lie in a folder of their own
+  const ROOT = built ? new URL("../", FILES) : FILES;
   const WORKER = new URL("server-worker.js", document.currentScript.src).href;
   const SERVICE = new URL("service-worker.js", ROOT);
   // The service worker has to know it, too: it may be asked when no page can answer.
