@@ -226,7 +226,9 @@ async function kept() {
 async function keep() {
   const cache = await caches.open(KEPT + BUILD.folder);
   if (await cache.match(ROOT)) return;
-  await cache.addAll(BUILD.files.map((name) => new URL(`${BUILD.folder}/${name}`, ROOT)));
+  // What is in a build's folder never changes, so what the browser has of it is right, whatever the host says.
+  const request = (name) => new Request(new URL(`${BUILD.folder}/${name}`, ROOT), { cache: "force-cache" });
+  await cache.addAll(BUILD.files.map(request));
   const page = await fetch(ROOT, { cache: "no-cache" });
   if (!(await page.clone().text()).includes(BUILD.folder)) return; // the host has a newer one already
   await cache.put(ROOT, page);

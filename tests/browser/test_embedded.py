@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import http.server
 import json
-import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +11,9 @@ from typing import Any
 import pytest
 from selenium.webdriver.support.ui import WebDriverWait
 
-from mock_server import archive
 from mock_server.testing import Server
 from tests.browser.harness.cdp import Wire
 from tests.browser.harness.chromium import SCRIPT_TIMEOUT, Chromium
-from tests.browser.harness.notes_page import NotesPage
 
 ROOT = Path(__file__).resolve().parents[2]
 LIGHT = "/harness/embedded.html"
@@ -140,51 +134,6 @@ def blank(tab: Tab) -> Tab:
     """Another window, with nothing in it."""
     tab.browser.driver.switch_to.new_window("window")
     return Tab(tab.browser, "about:blank")
-
-
-@pytest.fixture
-def static_site(tmp_path: Path) -> Iterator[str]:
-    """The page below a path of a server that knows files and nothing else; it says where.
-
-    Its index.html has chosen the embedded server, as the site build does it.
-    """
-    folder = tmp_path / "some" / "prefix"
-    shutil.copytree(ROOT / "app", folder / "app")
-    (folder / "vendor").symlink_to((ROOT / "vendor").resolve())
-    shutil.copy(ROOT / "pyscript.toml", folder)
-    shutil.copy(ROOT / "app" / "static" / "service-worker.js", folder)
-    (folder / "server.zip").write_bytes(archive.build())
-    page = (ROOT / "index.html").read_text()
-    (folder / "index.html").write_text(page.replace('data-server=""', 'data-server="embedded"'))
-    handler = functools.partial(QuietHandler, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as site:
-        thread = threading.Thread(target=site.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{site.server_port}/some/prefix/"
-        site.shutdown()
-        thread.join()
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    """Serves files, and says nothing."""
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
-
-
-def test_a_static_host_is_enough_below_any_path(browser: Chromium, static_site: str) -> None:
-    """From a server of files below a prefix: sign in, a note, and it is there after a reload past the cache."""
-    page = NotesPage(browser, static_site).open().sign_in()
-    page.add_note("no server anywhere")
-    page.wait_for_note("no server anywhere")
-    page.driver.execute_cdp_cmd("Page.reload", {"ignoreCache": True})
-    page.until(lambda: page.script("return !document.querySelector('#who').textContent"), "the page to go")
-    page.ready().wait_for_note("no server anywhere")
-    scopes = "return navigator.serviceWorker.getRegistrations().then((all) => all.map((each) => each.scope))"
-    assert page.script(scopes) == [static_site]
-    assert page.violations() == []
-    leaks = "return performance.getEntriesByType('resource').map((each) => each.name)"
-    assert [url for url in page.script(leaks) if not url.startswith(static_site)] == []
 
 
 def test_all_tabs_share_one_server(tab: Tab, new_tab: NewTab) -> None:

@@ -112,6 +112,8 @@ def test_a_visit_without_any_server(page: NotesPage, host: Host) -> None:
     second.until(lambda: second.state == "signed-in", "the session in the second tab")
     second.wait_for_note("kept in this browser")
     assert [path for path in host.asked if "/api/" in path or "/mock/" in path] == []
+    scopes = "return navigator.serviceWorker.getRegistrations().then((all) => all.map((each) => each.scope))"
+    assert second.script(scopes) == [host.url]
 
 
 def test_a_scenario_is_played_by_the_server_inside_the_browser(page: NotesPage) -> None:
