@@ -101,6 +101,13 @@ class BrowserShelf:
         self._key = key
         self._text = ""
 
+    def keeps(self) -> bool:
+        """Tell whether what is written will be there another time."""
+        try:
+            return bool(js.localStorage)
+        except (JsException, AttributeError):
+            return False
+
     def read(self) -> str:
         """Return the text."""
         try:

@@ -220,6 +220,8 @@ class Shell:
     def _on_refused(self) -> None:
         """Say once that text would not survive the page; it is saved at the server all the same."""
         self._drafts.refused = lambda: None
+        if self._session.snapshot().storage_problem:
+            return  # that nothing is kept is being said
         text = "This browser has no room for unsaved text. Leave this page open until everything is saved."
         self._notices.inform("drafts", text)
 
@@ -248,6 +250,7 @@ class Shell:
         self._draw_trouble()
         if snapshot.storage_problem:
             self._notices.show("storage", STORAGE_REFUSED)
+            self._notices.hide("drafts")  # one word about it is enough
         else:
             self._notices.hide("storage")
         self._draw_live()

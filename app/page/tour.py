@@ -64,8 +64,8 @@ class Tour:
         listen(js.document, "keydown", self._on_key)
 
     def offer(self) -> None:
-        """Show it to somebody who has not seen it."""
-        if not self._memory.read() and self._card.hidden:
+        """Show it to somebody who has not seen it, unless it would come again at each visit."""
+        if self._memory.keeps() and not self._memory.read() and self._card.hidden:
             self._asked_for = False
             self._show(0)
 

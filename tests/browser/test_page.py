@@ -151,9 +151,9 @@ def test_a_browser_that_refuses_storage_is_told_and_works(new_browser: Callable[
     source = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError') }})"
     browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
     page = NotesPage(browser, server.url + "/").open().sign_in()
+    page.until(lambda: "keep you signed in" in page.seen("#notices"), "word of it")
     page.add_note("in memory")
     page.wait_for_note("in memory")
-    assert "keep you signed in" in page.seen("#notices")
 
 
 def test_a_damaged_record_does_not_stop_the_page(page: NotesPage) -> None:
