@@ -1,4 +1,4 @@
-"""A static host as there are many, beside an API: compresses what such hosts compress, lets files be kept for ten minutes.
+"""A static host as there are many, beside an API: compresses what they compress, lets files be kept for ten minutes.
 
 It can be slow: then all that it sends shares so many bits a second, and each request, and each new connection, takes a
 round trip.
@@ -59,7 +59,7 @@ class Host:
         await asyncio.sleep(self.line.round_trip * (1 if self._knows(scope) else 2))
         name, _, path = scope["path"].removeprefix("/").partition("/")
         if path.partition("/")[0] in API:
-            await self.api(scope | {"path": f"/{path}", "raw_path": f"/{path}".encode()}, receive, send)
+            await self.api({**scope, "path": f"/{path}", "raw_path": f"/{path}".encode()}, receive, send)
         else:
             await self._serve(scope, f"/{name}/{path or 'index.html'}", send)
 
@@ -76,7 +76,7 @@ class Host:
         start, body = self.files[path]
         etag = dict(start["headers"])[b"etag"]
         if etag in dict(scope["headers"]).get(b"if-none-match", b""):
-            start, body = start | {"status": 304, "headers": [(b"etag", etag)]}, b""
+            start, body = {**start, "status": 304, "headers": [(b"etag", etag)]}, b""
         await send(start)
         for begin in range(0, len(body), CHUNK):
             chunk = body[begin : begin + CHUNK]
