@@ -37,7 +37,6 @@ for module in (
     "mimetypes",
     "importlib.resources",
     "importlib.metadata",
-    "anyio._backends._asyncio",
 ):
     importlib.import_module(module)
 try:
