@@ -1,4 +1,4 @@
-"""Boot: how soon the built site can be used, beside the smallest PyScript page and a bare Pyodide of the same packages.
+"""Boot: how soon the built site can be used, beside the smallest PyScript page and a bare Pyodide of the same versions.
 
 All are loaded in turn, again and again, by one browser that forgets everything before each first visit, from one host:
 as fast as it can, then over 10 Mbit/s with round trips of 40 ms. A page counts as there when it has said so; the site

@@ -57,6 +57,7 @@
     document.getElementById("boot-failed").hidden = false;
   };
   addEventListener("unhandledrejection", fail); // the runtime could not be loaded
+  addEventListener("freshfetch:failed", fail); // the same, in a built site
   addEventListener("py:done", fail); // the app never ends by itself, unless by an error
 
   // When nothing more is needed, the service worker of a built site keeps what was fetched for the next visit.

@@ -21,7 +21,10 @@ const LONGEST = 240_000; // a browser ends a service worker that is busy with on
 const RETRY_AFTER = 2; // seconds
 const BODILESS = [204, 205, 304];
 
-addEventListener("install", () => skipWaiting());
+addEventListener("install", (event) => {
+  skipWaiting();
+  route(event);
+});
 addEventListener("activate", (event) => event.waitUntil(clients.claim()));
 addEventListener("message", (event) => event.data === "claim" && event.waitUntil(clients.claim()));
 addEventListener("fetch", (event) => {
@@ -194,7 +197,6 @@ async function watch(host) {
 
 const BUILD = null; // tools/site.py writes it: { folder, files }
 const KEPT = `freshfetch files ${ROOT.pathname} `;
-const MOST = 2; // the last build but one may still be open in a tab
 
 let keeping = null;
 addEventListener("message", (event) => {
@@ -208,19 +210,28 @@ function isKept(url) {
   return BUILD !== null && path !== null && (PAGES.includes(path) || path.startsWith("build-"));
 }
 
-async function file(request) {
-  const wanted = PAGES.includes(below(new URL(request.url))) ? ROOT : request;
-  for (const name of await kept()) {
-    const found = await (await caches.open(name)).match(wanted);
-    if (found) return found;
-  }
-  return fetch(request);
+// Where a browser can do it without us, it takes files from the cache by itself, which is quicker.
+function route(event) {
+  if (!BUILD || !event.addRoutes) return;
+  const urlPattern = new URLPattern({ baseURL: ROOT.origin, pathname: `${ROOT.pathname}${BUILD.folder}/*`, search: "*" });
+  event.addRoutes({ condition: { urlPattern }, source: { cacheName: KEPT + BUILD.folder } });
 }
 
-async function kept() {
-  const names = (await caches.keys()).filter((name) => name.startsWith(KEPT)).reverse();
-  const own = KEPT + BUILD.folder;
-  return names.includes(own) ? [own, ...names.filter((name) => name !== own)] : names;
+async function file(request) {
+  const wanted = PAGES.includes(below(new URL(request.url))) ? ROOT : request;
+  const found = await caches.match(wanted, { cacheName: KEPT + BUILD.folder });
+  return found ?? (await olderFile(wanted)) ?? fetch(request);
+}
+
+async function olderFile(wanted) {
+  for (const name of await older()) {
+    const found = await caches.match(wanted, { cacheName: name });
+    if (found) return found;
+  }
+}
+
+async function older() {
+  return (await caches.keys()).filter((name) => name.startsWith(KEPT) && name !== KEPT + BUILD.folder).reverse();
 }
 
 async function keep() {
@@ -232,5 +243,5 @@ async function keep() {
   const page = await fetch(ROOT, { cache: "no-cache" });
   if (!(await page.clone().text()).includes(BUILD.folder)) return; // the host has a newer one already
   await cache.put(ROOT, page);
-  for (const name of (await kept()).slice(MOST)) await caches.delete(name);
+  for (const name of (await older()).slice(1)) await caches.delete(name); // the last one may be open in a tab
 }

@@ -1,147 +1,199 @@
-"""The built site on a plain host, below a prefix: no server, no special headers, nothing from anywhere else."""
+"""The built site as a person meets it: from a plain static host, below a path, with the server inside the browser."""
 
 from __future__ import annotations
 
-import functools
-import http.server
-import threading
-from collections.abc import Iterator
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from selenium.webdriver.common.by import By
 
 from tests.browser.fixtures import BROWSER
 from tests.browser.harness.chromium import Chromium
 from tests.browser.harness.notes_page import NotesPage
+from tests.browser.harness.site import HARNESS
+from tests.browser.harness.static_host import PREFIX, StaticHost
 from tools import site
 
-PREFIX = "some/prefix"
+INPAGE = HARNESS.parent / "inpage"
+KEPT = """
+    return (async () => {
+        const complete = [];
+        for (const name of await caches.keys())
+            if (await (await caches.open(name)).match(new URL(".", location))) complete.push(name);
+        return complete.join(" ");
+    })();
+"""
+CONTROLLED = "return navigator.serviceWorker.controller?.scriptURL"
+FETCHED = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files as they are, and writes down what was asked for."""
-
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True
-
-    def __init__(self, *arguments: object, asked: list[str], **options: object) -> None:
-        self.asked = asked
-        super().__init__(*arguments, **options)  # type: ignore[arg-type]
-
-    def log_request(self, *_: object) -> None:
-        """Write it down."""
-        self.asked.append(self.path)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-class Host:
-    """A plain static host; what it is asked for is in ``asked``. It can be stopped and started."""
-
-    def __init__(self, root: Path) -> None:
-        self.asked: list[str] = []
-        self._handler = functools.partial(Handler, directory=str(root), asked=self.asked)
-        self._port = 0
-        self.start()
-
-    def start(self) -> None:
-        """Listen, on the port it had before."""
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self._port), self._handler)
-        self._server.daemon_threads = True
-        self._port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        """Refuse connections."""
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        """Where the site is."""
-        return f"http://127.0.0.1:{self._port}/{PREFIX}/"
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """The site as ``make site`` builds it, on a plain host."""
-    root = tmp_path_factory.mktemp("host")
-    (root / PREFIX).parent.mkdir()
-    site.main(["--out", str(root / PREFIX)])
-    host = Host(root)
-    yield host
-    host.stop()
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built once for all tests."""
+    folder = tmp_path_factory.mktemp("built") / "site"
+    site.build(folder)
+    return folder
 
 
 @pytest.fixture
-def page(host: Host, module_browser: Chromium, request: pytest.FixtureRequest) -> Iterator[NotesPage]:
-    """A first visit. At the end nothing was refused by the policy, and all that was loaded is the site's own."""
-    module_browser.forget(host.url)
+def host(built: Path, module_browser: Chromium, request: pytest.FixtureRequest) -> Iterator[StaticHost]:
+    """A host that serves it, unknown to the browser. At the end no policy has refused anything."""
+    host = StaticHost(built)
     request.node.stash[BROWSER] = module_browser
-    page = NotesPage(module_browser, host.url).open()
-    yield page
-    loaded = page.script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
-    assert [url for url in loaded if not url.startswith(host.url)] == []
-    assert page.violations() == []
+    module_browser.forget(host.origin)
+    yield host
+    host.stop()
     assert module_browser.refused_by_policy() == []
 
 
-def test_a_visit_without_any_server(page: NotesPage, host: Host) -> None:
-    """Sign in, notes, a dead token that is not noticed, the timeline; over reload, shift-reload, and in two tabs."""
-    page.sign_in()
-    page.add_note("kept in this browser")
-    page.wait_for_note("kept in this browser")
-    page.press("#expire-token")
-    page.add_note("on a new token")
-    page.wait_for_note("on a new token")
-    page.until(lambda: page.events("RefreshSucceeded") == 1, "the refresh")
-    page.script("document.querySelector('#timeline-panel').scrollIntoView()")
-    page.until(lambda: page.driver.find_elements(By.CSS_SELECTOR, ".timeline-axis .tick"), "the timeline")
-    for past_the_cache in (False, True):
-        page.script("window.old = true")
-        page.driver.execute_cdp_cmd("Page.reload", {"ignoreCache": past_the_cache})
-        page.until(lambda: page.script("return window.old !== true"), "another page")
-        page.ready()
-        page.until(lambda: page.state == "signed-in", "the session")
-        page.wait_for_note("on a new token")
-    page.driver.switch_to.new_window("tab")
-    second = NotesPage(page.browser, host.url).open()
-    second.until(lambda: second.state == "signed-in", "the session in the second tab")
-    second.wait_for_note("kept in this browser")
-    assert [path for path in host.asked if "/api/" in path or "/mock/" in path] == []
-    scopes = "return navigator.serviceWorker.getRegistrations().then((all) => all.map((each) => each.scope))"
-    assert second.script(scopes) == [host.url]
+@pytest.fixture
+def open_page(host: StaticHost, module_browser: Chromium) -> Iterator[Callable[[], NotesPage]]:
+    """Open windows with the page; none asks another origin for anything."""
+    pages: list[NotesPage] = []
+
+    def open_one() -> NotesPage:
+        if pages:
+            module_browser.driver.switch_to.new_window("window")
+        pages.append(NotesPage(module_browser, host.url))
+        return pages[-1].open()
+
+    yield open_one
+    for page in pages:
+        assert [url for url in page.script(FETCHED) if not url.startswith(host.url)] == []
+        assert page.violations() == []
 
 
-def test_a_scenario_is_played_by_the_server_inside_the_browser(page: NotesPage) -> None:
-    """The answer of a refresh is lost after it was carried out: asked for again in time, nothing lost."""
+def is_kept(page: NotesPage, build: str) -> bool:
+    """Tell whether the browser has kept all of a build, or more than that."""
+    return build in str(page.script(KEPT))
+
+
+def kept(page: NotesPage) -> str:
+    """Wait until the browser has kept a whole build; return the name of its cache."""
+    return page.until(lambda: str(page.script(KEPT) or ""), "the files to be kept")
+
+
+def build_of(page: NotesPage) -> set[str]:
+    """Return the folders of the builds that a page has its files from."""
+    return set(re.findall(r"/(build-[0-9a-f]+)/", " ".join([*page.script(FETCHED), page.driver.page_source])))
+
+
+def test_it_works_below_a_path_and_everything_survives_reloads(open_page: Callable[[], NotesPage]) -> None:
+    """Sign in, a note, a reload, a reload past all caches: still signed in, the note there, the next one saved."""
+    page = open_page().sign_in()
+    page.add_note("from a static host")
+    page.wait_for_note("from a static host")
+    page.open().wait_for_note("from a static host")
+    page.driver.execute_cdp_cmd("Page.reload", {"ignoreCache": True})
+    page.ready().wait_for_note("from a static host")
+    page.add_note("after both")
+    page.wait_for_note("after both")
+    page.until(lambda: page.script("return !document.querySelector('#timeline-drawing')?.hidden"), "the timeline")
+
+
+def test_a_first_visit_fetches_each_file_once(open_page: Callable[[], NotesPage], host: StaticHost) -> None:
+    """Page, worker and what keeps the files for later: each file comes from the host once, and every file is used."""
+    page = open_page()
     page.sign_in()
+    kept(page)
+    files = {path.relative_to(host.folder).as_posix() for path in host.folder.rglob("*") if path.is_file()}
+    assert {path: count for path, count in host.sent.items() if count > 1 and path.startswith("build-")} == {}
+    assert {path for path in host.sent if path.startswith("build-")} == {path for path in files if "/" in path}
+
+
+def test_two_tabs_share_what_the_server_knows(open_page: Callable[[], NotesPage]) -> None:
+    """The second window is signed in at once, and has the first one's note."""
+    first = open_page().sign_in()
+    first.add_note("from the first")
+    first.wait_for_note("from the first")
+    second = open_page()
+    second.until(lambda: second.seen("#who") == "ada", "ada in the second window")
+    second.wait_for_note("from the first")
+
+
+def test_the_next_visit_needs_no_network(open_page: Callable[[], NotesPage], host: StaticHost) -> None:
+    """The host is gone: the page starts, is signed in, and saves a note."""
+    page = open_page().sign_in()
+    kept(page)
+    host.asked.clear()
+    host.stop()
+    page.open().add_note("nobody is there")
+    page.wait_for_note("nobody is there")
+    assert page.find("#sign-in-form").is_displayed() is False
+    assert host.asked == {}
+
+
+def test_an_update_comes_whole(open_page: Callable[[], NotesPage], host: StaticHost, tmp_path: Path) -> None:
+    """A new build is on the host: the next visit is all old, a later one all new, and two builds are kept."""
+    page = open_page()
+    old = kept(page).split()[-1]
+    assert build_of(page) == {old}
+    for number in (1, 2):
+        new = f"build-{number:012x}"
+        host.folder = rebuilt(host.folder, tmp_path / new, new)
+        before = build_of(page.open())
+        page.until(partial(is_kept, page, new), "the new files")
+        assert len(before) == 1
+        assert build_of(page.open()) == {new}
+    names = page.until(lambda: page.script("return caches.keys().then((names) => names[2] ? null : names)"), "two")
+    assert [name.split()[-1] for name in names] == [f"build-{number:012x}" for number in (1, 2)]
+
+
+def rebuilt(folder: Path, target: Path, name: str) -> Path:
+    """Return a site that is like another one in everything but the name of its build."""
+    (old,) = folder.glob("build-*")
+    shutil.copytree(folder, target)
+    (target / old.name).rename(target / name)
+    for path in (target / "index.html", target / "service-worker.js", target / name / "pyscript.json"):
+        path.write_text(path.read_text().replace(old.name, name))
+    return target
+
+
+def test_bytes_are_counted_and_what_is_typed_meanwhile_counts(module_browser: Chromium, host: StaticHost) -> None:
+    """Half of the interpreter is there: so many megabytes of so many, and who signs in now is in when all has come."""
+    host.held_back = "pyodide.asm.wasm.packed"
+    page = NotesPage(module_browser, host.url)
+    page.driver.get(host.url)
+    page.until(lambda: re.search(r"\d\.\d of \d\.\d MB", page.seen("#boot-step")), "a count of bytes")
+    half = float(page.find("#boot-progress").get_attribute("value") or 0)
+    page.type("#username", "ada")
+    page.type("#password", "lovelace")
+    page.press("#sign-in-button")
+    page.until(lambda: page.find("#boot-early").is_displayed(), "a word that it was heard")
+    assert 18 < half < 64
+    host.go_on.set()
+    page.ready().until(lambda: page.seen("#who") == "ada", "ada to be signed in")
+
+
+def test_no_module_is_missing(built: Path) -> None:
+    """All of the library, the page, the server and what it stands on can be imported, and what is imported late."""
+    (build,) = built.glob("build-*")
+    command = ["node", str(HARNESS / "imports.mjs"), str(build), str(INPAGE / "every_module.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-3000:]
+
+
+def test_a_failed_start_says_so(module_browser: Chromium, host: StaticHost, tmp_path: Path) -> None:
+    """The host has lost the standard library: a sentence, instead of a form that does nothing."""
+    broken = tmp_path / "broken"
+    shutil.copytree(host.folder, broken)
+    next(broken.rglob("pyodide.asm.wasm.packed")).unlink()
+    host.folder = broken
+    page = NotesPage(module_browser, host.url)
+    page.driver.get(host.url)
+    page.until(lambda: page.find("#boot-failed").is_displayed(), "the sentence")
+    assert PREFIX in page.driver.current_url
+
+
+def test_a_scenario_is_played_by_the_server_inside_the_browser(open_page: Callable[[], NotesPage]) -> None:
+    """The answer of a refresh is lost after it was carried out: asked for again in time, nothing lost; it is drawn."""
+    page = open_page().sign_in()
     page.press("#scene-lost button")
     assert "0 lost, 0 doubled" in page.seen("#scene-lost .scene-line")
     assert page.state == "signed-in"
-
-
-def test_the_site_comes_again_without_its_host(page: NotesPage, host: Host) -> None:
-    """Its files are kept: with the host gone it starts, the person is signed in, notes are there and can be added."""
-    page.sign_in()
-    page.add_note("before")
-    page.wait_for_note("before")
-    page.until(lambda: page.script("return caches.keys().then((names) => names.length)") == 1, "the files to be kept")
-    page.until(
-        lambda: page.script(
-            "const [root] = arguments; return caches.match(root).then((found) => found !== undefined)", host.url
-        ),
-        "the page to be kept",
-    )
-    host.stop()
-    try:
-        page.open()
-        page.until(lambda: page.state == "signed-in", "the session")
-        page.wait_for_note("before")
-        page.add_note("without a network")
-        page.wait_for_note("without a network")
-    finally:
-        host.start()
+    page.script("document.querySelector('#timeline-panel').scrollIntoView()")
+    page.find(".timeline-axis .tick")
