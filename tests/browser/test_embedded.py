@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import http.server
 import json
+import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ from typing import Any
 import pytest
 from selenium.webdriver.support.ui import WebDriverWait
 
+from mock_server import archive
 from mock_server.testing import Server
 from tests.browser.harness.cdp import Wire
 from tests.browser.harness.chromium import SCRIPT_TIMEOUT, Chromium
@@ -134,6 +139,36 @@ def blank(tab: Tab) -> Tab:
     """Another window, with nothing in it."""
     tab.browser.driver.switch_to.new_window("window")
     return Tab(tab.browser, "about:blank")
+
+
+@pytest.fixture
+def static_site(tmp_path: Path) -> Iterator[str]:
+    """The page below a path of a server that knows files and nothing else; it says where.
+
+    Its index.html has chosen the embedded server, as the site build does it.
+    """
+    folder = tmp_path / "some" / "prefix"
+    shutil.copytree(ROOT / "app", folder / "app")
+    (folder / "vendor").symlink_to((ROOT / "vendor").resolve())
+    shutil.copy(ROOT / "pyscript.toml", folder)
+    shutil.copy(ROOT / "app" / "static" / "service-worker.js", folder)
+    (folder / "server.zip").write_bytes(archive.build())
+    page = (ROOT / "index.html").read_text()
+    (folder / "index.html").write_text(page.replace('data-server=""', 'data-server="embedded"'))
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as site:
+        thread = threading.Thread(target=site.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{site.server_port}/some/prefix/"
+        site.shutdown()
+        thread.join()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
 
 
 def test_all_tabs_share_one_server(tab: Tab, new_tab: NewTab) -> None:

@@ -61,7 +61,7 @@ def test_each_persons_text_waits_for_them(page: NotesPage, server: Server) -> No
     assert page.notes() == {}
     assert page.find("#note-text").get_attribute("value") == ""
     page.press("#sign-out")
-    assert "ada" in page.seen("#sign-in-why")
+    page.until(lambda: "ada" in page.seen("#sign-in-why"), "word of the text that waits")
     assert "thought" not in page.script("return document.body.innerText")
     page.sign_in()
     page.wait_for_note("ada's note")
