@@ -203,7 +203,7 @@ def test_30_a_sign_out_elsewhere_ends_it_here(tabs: Tabs, server: Server) -> Non
         there.run("await sign_out(session)")
         assert waiting.result() == ["SignedOutError"] * 5
         here.hold_no_more()
-        assert here.run(STATUS) in (401, "SignedOutError")  # the latter as long as the refresh that was let go is ending
+        assert here.run(STATUS) in (401, "SignedOutError")  # the latter while the refresh is ending
         assert stored(here) is None
         since = server.journal()[before:]
         assert [entry["path"] for entry in since if entry["user"] is not None] == ["/api/auth/logout"]
