@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
     from ..ledger import Ledger
 
 EVERY = 5
-"""Each so-manieth request is a POST that has an effect: it would show if it were done twice."""
-
-
+"""One request in so many is a POST, which has an effect: it would show if it were done twice."""
 SECOND = 1000
 """Where a second tab of the naive client begins to count."""
 
@@ -53,21 +52,15 @@ class Places:
         return [("POST", self.echo) if each % EVERY == 0 else ("GET", f"{self.data}/{run}-{each}") for each in numbers]
 
 
-class Fresh:
-    """The page's session."""
+class Client(ABC):
+    """What both have in common: they are sent off with a plan, and it shows whether their person is still in."""
 
-    def __init__(self, session: Session, ledger: Ledger, places: Places, run: str, people: Mapping[str, str]) -> None:
-        self._session = session
+    account: Account
+
+    def __init__(self, places: Places, run: str, *, sent: int = 0) -> None:
         self._places = places
         self._run = run
-        self._people = people
-        self._sent = 0
-        self._kept: list[Request] = []
-        self.user = session.subject or ""
-        self.account = Account(user=self.user, name=ledger.name_of, paths=places.below(run))
-        self._unsubscribe = session.subscribe(self._on_event)
-        self._news = asyncio.Event()
-        self._seen: list[Event] = []
+        self._sent = sent
 
     @property
     def ended(self) -> bool:
@@ -79,6 +72,25 @@ class Fresh:
         plan = self._places.plan(self._run, self._sent + 1, size)
         self._sent += size
         await asyncio.gather(*(self._ask(*each) for each in plan))
+
+    @abstractmethod
+    async def _ask(self, method: str, path: str) -> None:
+        """Send one request, whatever becomes of it."""
+
+
+class Fresh(Client):
+    """The page's session."""
+
+    def __init__(self, session: Session, ledger: Ledger, places: Places, run: str, people: Mapping[str, str]) -> None:
+        super().__init__(places, run)
+        self._session = session
+        self._people = people
+        self._kept: list[Request] = []
+        self.user = session.subject or ""
+        self.account = Account(user=self.user, name=ledger.name_of, paths=places.below(run))
+        self._unsubscribe = session.subscribe(self._on_event)
+        self._news = asyncio.Event()
+        self._seen: list[Event] = []
 
     async def _ask(self, method: str, path: str) -> None:
         try:
@@ -133,7 +145,7 @@ class Fresh:
             self._news.set()
 
 
-class Naive:
+class Naive(Client):
     """The naive client, signed in by itself, as somebody whose session is nobody else's business."""
 
     def __init__(
@@ -147,12 +159,10 @@ class Naive:
         draw: Callable[[Event], object],
         first_tab: Naive | None = None,
     ) -> None:
-        self._places = places
-        self._run = run
+        super().__init__(places, run, sent=0 if first_tab is None else SECOND)
         self._people = people
         self._draw = draw
         self._numbers = numbers
-        self._sent = 0 if first_tab is None else SECOND
         self._storage: dict[str, str] = {} if first_tab is None else first_tab._storage  # noqa: SLF001 - same class
         self.user = user
         self.account = Account(
@@ -175,17 +185,6 @@ class Naive:
             draw=self._draw,
             first_tab=self,
         )
-
-    @property
-    def ended(self) -> bool:
-        """Whether the person was asked to sign in again."""
-        return bool(self.account.ended)
-
-    async def send(self, size: int) -> None:
-        """Send so many requests at once, and wait for their fate."""
-        plan = self._places.plan(self._run, self._sent + 1, size)
-        self._sent += size
-        await asyncio.gather(*(self._ask(*each) for each in plan))
 
     async def _ask(self, method: str, path: str) -> None:
         body = json.dumps({"run": self._run}) if method == "POST" else None
