@@ -117,8 +117,8 @@ class Heartbeat:
                     await self._woken.wait()
             except TimeoutError:
                 continue
-            if self._misses and not self._told_to_wait and self._elapsed() >= RETURN_GAP:
-                self._wait = 0.0
+            if self._misses and not self._told_to_wait:
+                self._wait = min(self._wait, RETURN_GAP)
 
     async def _beat(self, url: str) -> None:
         was_away = self._elapsed() - self._wait > LONGEST_NAP

@@ -236,6 +236,21 @@ async def test_a_server_in_trouble_is_looked_for_in_widening_steps(world: World,
     assert tab.session.state is State.SIGNED_IN
 
 
+async def test_who_comes_back_right_after_a_failed_look_does_not_wait_for_the_next_window(world: World) -> None:
+    """Two seconds after a beat that failed the person is back: the next is five after it, not a minute or two."""
+    tab = await beating_tab(world)
+    await world.fault(HEARTBEAT, "status", status=503, times=5)
+    await until(lambda: len(beats(world)) == 5, limit=HOUR)
+    await asyncio.sleep(2)
+    for _ in range(3):
+        tab.person.come_back()
+    await asyncio.sleep(10)
+    *_, failed, looked = beats(world)
+    assert len(beats(world)) == 6
+    assert looked - failed == pytest.approx(5.0, abs=0.1)
+    assert tab.session.state is State.SIGNED_IN
+
+
 async def test_a_server_that_says_when_to_come_again_is_not_asked_sooner(world: World) -> None:
     """Answered 503 with a Retry-After longer than the interval: the next beat comes after that, not at once."""
     await beating_tab(world)
