@@ -292,7 +292,7 @@ def _tally(name: str, counts: Tally) -> str:
     parts = [
         counted(counts.requests, "request", "requests"),
         f"{counts.refused} answered 401" if counts.refused else "",
-        counted(counts.refreshes, "refresh", "refreshes"),
+        counted(counts.refreshes, "refresh", "refreshes") + (f" and {counts.vain} in vain" if counts.vain else ""),
         f"{counts.under_way} under way" if counts.under_way else "",
         f"{counts.failed} failed",
     ]
