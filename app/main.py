@@ -66,6 +66,7 @@ def page(session: Session, ledger: Ledger, settings: dict[str, Any], drafts: Dra
     places = Places(settings["data"], settings["echo"], settings["auth"])
     return Shell(
         session,
+        heartbeat=settings["heartbeat"],
         mock=mock,
         drafts=drafts,
         sign_in=SignIn(session),

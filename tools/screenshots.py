@@ -27,6 +27,8 @@ UNCHANGED = 0.004
 """The share of a picture that clocks and countdowns take up."""
 WHOLE = ("notes", "not-saved")
 """States of which there is a picture of the whole page, too."""
+SHOWN = {"burst": "#timeline-panel", "answer-lost": "#scene-lost"}
+"""States that are to be seen further down: what of the page is in the middle of the picture."""
 
 
 def main() -> None:
@@ -59,14 +61,29 @@ def pictures(only: set[str]) -> Iterator[tuple[str, bytes]]:
 def of_state(page: NotesPage, state: str) -> Iterator[tuple[str, bytes]]:
     """Take the pictures of one state."""
     for look in each_look(page):
+        if state in SHOWN:
+            show(page, SHOWN[state])
         yield f"{state}-{look}", shot(page)
         if state in WHOLE:
             Look(look.width, look.scheme, whole_height(page)).put_on(page)
             yield f"{state}-whole-{look}", shot(page)
 
 
+def show(page: NotesPage, selector: str) -> None:
+    """Bring a part of the page to the middle of the window; a timeline shows all that there is."""
+    page.script(
+        """
+        document.getElementById("timeline-all").click();
+        document.querySelector(arguments[0]).scrollIntoView({ block: "center" });
+        """,
+        selector,
+    )
+
+
 def shot(page: NotesPage) -> bytes:
-    """Take one picture when two frames have been painted, without a caret that blinks."""
+    """Take one picture when two frames have been painted, without a caret that blinks or a pointer over a button."""
+    away = {"type": "mouseMoved", "x": 0, "y": 0}
+    page.driver.execute_cdp_cmd("Input.dispatchMouseEvent", away)
     page.script("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     answer = page.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
     return base64.b64decode(answer["data"])
@@ -77,8 +94,9 @@ def keep(file: Path, png: bytes) -> bool:
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     if file.is_file() and is_same(picture, Image.open(file).convert("RGB")):
         return False
-    # Few colours are enough for a page like this, and a palette makes the file a third of the size.
-    small = picture.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    # Few colours are enough for a page like this, and a palette makes the file a third of the size. By coverage, since
+    # a median cut takes no notice of a small red figure.
+    small = picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     small.save(file, optimize=True)
     return True
 

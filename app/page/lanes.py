@@ -123,6 +123,8 @@ class Tally:
     failed: int = 0
     refreshes: int = 0
     """That brought a token."""
+    vain: int = 0
+    """Refreshes that brought none."""
 
     @property
     def under_way(self) -> int:
@@ -316,6 +318,7 @@ class Lanes:
         if not own.open_bands:
             return
         band = own.open_bands.popleft()
+        own.tally.vain += outcome != "succeeded"
         self._touch(at)
         band.end, band.outcome, band.label = at, outcome, label or band.label
         self._changed[band] = None

@@ -14,6 +14,8 @@ from .ledger import Ledger
 
 BEYOND = 10**15
 """The number of an entry that will never be: what is asked for from there on is nothing, and quickly told."""
+LONGEST = 15.0
+"""Seconds after which a server that has not answered is down."""
 MOST_SUSPECTS = 50
 """Requests that are looked up by their id at one look; the next look goes on with the rest."""
 
@@ -58,9 +60,9 @@ class MockControls:
         answer = await self._ask("POST", "faults", rule)
         return None if answer is None else int(answer["id"])
 
-    async def mend(self, rule: int) -> None:
-        """Remove a fault rule, if it is still there."""
-        await self._ask("DELETE", f"faults/{rule}")
+    async def mend(self, rule: int) -> bool:
+        """Remove a fault rule, if it is still there; tell whether it is gone."""
+        return await self._ask("DELETE", f"faults/{rule}") is not None or await self.settings() is not None
 
     async def settings(self) -> dict[str, Any] | None:
         """Return the server's settings."""
@@ -121,8 +123,9 @@ class MockControls:
         try:
             target = self._transport.resolve(f"{self._base}/{path}")
             request = Request(target=target, method=method, headers=headers, body=body, options={"cache": "no-store"})
-            response = await self._transport.send(request)
-            text = await response.text()
+            async with asyncio.timeout(LONGEST):
+                response = await self._transport.send(request)
+                text = await response.text()
             return dict(json.loads(text or "{}")) if response.ok else None
-        except (FreshfetchError, ValueError):
+        except (FreshfetchError, TimeoutError, ValueError):
             return None

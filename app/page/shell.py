@@ -10,6 +10,7 @@ from pyodide.ffi import JsException
 
 from freshfetch import (
     Event,
+    FreshfetchError,
     RevocationFailed,
     SessionExpired,
     SignedIn,
@@ -44,6 +45,8 @@ LOOK_EVERY = 2
 """Ticks between two looks at what the server saw."""
 PATIENCE = 0.4
 """Seconds a renewal may take before anybody is told."""
+LONGEST_TRY = 10.0
+"""Seconds the server has to answer somebody who asked whether it is back."""
 ENDED = "Your session has ended. What you wrote is kept."
 STORAGE_REFUSED = (
     "This browser does not let the page keep you signed in: a reload will ask for your password. "
@@ -63,6 +66,7 @@ class Shell:
         self,
         session: Session,
         *,
+        heartbeat: str,
         mock: MockControls,
         drafts: Drafts,
         sign_in: SignIn,
@@ -78,6 +82,7 @@ class Shell:
         scenarios: Scenarios,
     ) -> None:
         self._session = session
+        self._heartbeat = heartbeat
         self._mock = mock
         self._drafts = drafts
         self._sign_in = sign_in
@@ -97,6 +102,8 @@ class Shell:
         self._why = ""
         self._in_trouble = False
         self._trouble = trouble(State.OFFLINE)
+        self._is_trying = False
+        self._tried_in_vain = False
         self._unsaved = False
         self._renewing: asyncio.TimerHandle | None = None
         self._is_slow = False
@@ -267,15 +274,34 @@ class Shell:
         self._notes.set_trouble(in_trouble=self._in_trouble)
         self._draw_sign()
         if not self._in_trouble:
+            self._tried_in_vain = False
             self._notices.hide("server")
             return
         self._stop_renewing()
-        action = None if snapshot.retry_in else ("Try now", self._notes.wake)
+        action = None if snapshot.retry_in else ("Try now", self._try_now)
         if snapshot.state is not State.REFRESHING:  # a mere try does not make it another trouble to be read out
-            self._trouble = trouble(snapshot.state)
+            self._trouble = trouble(snapshot.state, still=self._tried_in_vain)
         self._notices.show("server", self._trouble, tone="bad", action=action)
         planned = snapshot.retry_in or (None if book is None else book.next_try_in)
-        self._notices.detail("server", next_try(planned))
+        self._notices.detail("server", next_try(0.0 if self._is_trying else planned))
+
+    def _try_now(self) -> None:
+        """Send what waits; and ask the server itself, since there may be nothing that waits."""
+        self._notes.wake()
+        if not self._is_trying:
+            self._is_trying = True
+            self._tasks.start(self._try())
+
+    async def _try(self) -> None:
+        self._draw_trouble()
+        try:
+            response = await self._session.fetch(self._heartbeat, timeout=LONGEST_TRY, cache="no-store")
+            self._tried_in_vain = not response.ok
+        except FreshfetchError:
+            self._tried_in_vain = True
+        finally:
+            self._is_trying = False
+            self._draw_trouble()
 
     def _draw_renewing(self) -> None:
         if self._session.state is State.REFRESHING and self._session.snapshot().retry_in == 0:

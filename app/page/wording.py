@@ -264,10 +264,11 @@ def sign(state: State, *, in_trouble: bool, renewing: bool, unsaved: bool) -> Si
     return Sign.UNSAVED if unsaved else Sign.SIGNED_IN
 
 
-def trouble(state: State) -> str:
-    """Say that the server does not do its work, and that nothing is lost."""
+def trouble(state: State, *, still: bool = False) -> str:
+    """Say that the server does not do its work, ``still`` after it was tried, and that nothing is lost."""
     what = "cannot be reached" if state is State.OFFLINE else "does not answer as it should"
-    return f"The server {what}. Go on writing: it is kept in this browser and saved as soon as that is over."
+    again = "still " if still else ""
+    return f"The server {again}{what}. Go on writing: it is kept in this browser and saved as soon as that is over."
 
 
 def next_try(seconds: float | None) -> str:
@@ -291,7 +292,7 @@ def _tally(name: str, counts: Tally) -> str:
     parts = [
         counted(counts.requests, "request", "requests"),
         f"{counts.refused} answered 401" if counts.refused else "",
-        counted(counts.refreshes, "refresh", "refreshes"),
+        counted(counts.refreshes, "refresh", "refreshes") + (f" and {counts.vain} in vain" if counts.vain else ""),
         f"{counts.under_way} under way" if counts.under_way else "",
         f"{counts.failed} failed",
     ]

@@ -110,6 +110,25 @@ def test_a_server_that_is_down_signs_nobody_out(page: NotesPage, server: Server)
     assert page.seen("#who") == "ada"
 
 
+def test_try_now_asks_the_server_though_nothing_waits(page: NotesPage, server: Server) -> None:
+    """After a renewal that failed nothing waits: the press asks the server, and sees it back or says that it is not."""
+    page.until(lambda: page.find("#notes-empty").is_displayed(), "the list, so that nothing is wanted any more")
+    server.fault(path=REFRESH, kind="drop_before", times=1)
+    page.press("#refresh-now")
+    try_now(page)
+    page.until(lambda: page.state == "signed-in" and not page.seen("#notices"), "the server to be found")
+    server.fault(path="/api/*", kind="drop_before")
+    page.press("#check-now")
+    try_now(page)
+    page.until(lambda: "server still cannot be" in page.seen("#notices"), "word that it was tried")
+
+
+def try_now(page: NotesPage) -> None:
+    """Press what is offered when the server cannot be reached; it may go any moment, should the server be back."""
+    page.until(lambda: page.state == "offline" and "server cannot be" in page.seen("#notices"), "word of it")
+    page.script("document.querySelector('[data-notice=server] button')?.click()")
+
+
 def test_another_person_does_not_send_what_waits(page: NotesPage, server: Server) -> None:
     """Grace signs in where ada's note waits: it is neither shown nor sent; when ada is back it is saved."""
     server.revoke()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +17,11 @@ from tests.browser.fixtures import OpenPage
 from tests.browser.harness.notes_page import NotesPage
 
 FAIR = re.compile(r"(\d+) requests?, (\d+) refresh(?:es)?(?: and (\d+) retr\w+)?, (\d+) lost, (\d+) doubled")
+
+SECOND_CLICK = """
+    const click = new MouseEvent("click", { bubbles: true, detail: 2 });
+    document.querySelector("#scene-down button").dispatchEvent(click);
+"""
 
 
 @pytest.fixture
@@ -84,7 +91,10 @@ def agrees(server: Server, since: int, figures: tuple[int, ...]) -> bool:
 
 
 def test_what_is_pressed_in_one_tab_is_survived(page: NotesPage, server: Server) -> None:
-    """Expiry, a burst, an outage, a limit and a sleep: nothing lost, and all as it was before."""
+    """Expiry, a burst, an outage, a limit and a sleep: nothing lost, and all as it was before.
+
+    The second half of a double click does not stop what the first has started.
+    """
     before = server.settings()
     expected = {
         "expire": (10, 1, 0, 0, 0),
@@ -99,7 +109,10 @@ def test_what_is_pressed_in_one_tab_is_survived(page: NotesPage, server: Server)
         if name != "sleep":  # its first refresh is a part of the preparation
             assert agrees(server, since, found), name
     since = last(server)
-    requests, refreshes, retries, lost, doubled = played(page, "down")
+    press(page, "down")
+    page.until(lambda: page.seen("#scene-down button") == "Stop", "it to run")
+    page.script(SECOND_CLICK)
+    requests, refreshes, retries, lost, doubled = told(page, "down")
     assert (requests, refreshes, lost, doubled) == (20, 1, 0, 0)
     assert retries >= 1
     assert agrees(server, since, (requests, refreshes, retries, lost, doubled))
@@ -160,20 +173,84 @@ def test_a_lost_answer_costs_freshfetch_a_retry_and_the_naive_client_its_session
 
 
 def test_it_can_be_stopped_is_alone_and_leaves_nothing_behind(page: NotesPage, server: Server) -> None:
-    """Stopped, or the page closed in the middle: no rule stays. Signed out, it says what to do."""
+    """Stopped, signed out, or the page loaded again in the middle: no rule stays, and it is said how it ended."""
     page.type("#scene-seconds", "100")
     press(page, "down")
-    page.until(lambda: "The server is down" in now(page, "down"), "the outage")
+    page.until(lambda: "Everything answers 503" in now(page, "down"), "the outage")
     assert not page.find("#scene-expire button").is_enabled()
     press(page, "down")
     page.until(lambda: over(page, "down"), "the end")
-    assert now(page, "down").startswith("Stopped")
+    assert now(page, "down") == "Stopped. The server is as it was before."
     assert server.faults() == []
     press(page, "limit")
     page.until(server.faults, "a rule")
     page.open()
     page.until(lambda: server.faults() == [], "the next page to put it back")
+    page.until(lambda: now(page, "limit").startswith("The page was left in the middle"), "word of it")
+    press(page, "down")
+    page.until(server.faults, "a rule")
     page.press("#sign-out")
-    page.until(lambda: page.find("#sign-in-view").is_displayed(), "the form")
+    page.until(lambda: now(page, "down").startswith("You signed out in the middle"), "the end")
+    page.until(lambda: over(page, "down") and server.faults() == [], "the buttons and the server to be free")
     press(page, "expire")
     page.until(lambda: now(page, "expire") == "Sign in first, then press again.", "what to do")
+
+
+def test_somebody_else_who_signs_in_in_the_middle_ends_it(page: NotesPage, server: Server) -> None:
+    """Where one was to sign in again: it does not wait for ever for who will not come."""
+    press(page, "revoke")
+    page.until(lambda: page.find("#sign-in-dialog").is_displayed(), "the dialog")
+    page.sign_in("grace", "hopper")
+    page.until(lambda: now(page, "revoke").startswith("grace signed in in the middle"), "the end")
+    page.until(lambda: over(page, "revoke"), "the buttons to be free")
+
+
+def test_a_second_tab_that_is_blocked_closed_or_left_ends_it(page: NotesPage, server: Server) -> None:
+    """Each time in words of what to do, and with free buttons; the one that is still there is closed."""
+    page.script("window.reallyOpen = window.open; window.open = () => null")
+    press(page, "race")
+    page.until(lambda: "Allow pop-ups" in now(page, "race"), "what to do")
+    assert page.find("#scene-race button").is_enabled()
+    page.script("window.open = window.reallyOpen")
+    server.fault(path="/api/data/*", kind="stall", seconds=60)
+    for leave in ("close()", "setTimeout(() => location.assign('about:blank'))"):
+        press(page, "race")
+        page.until(lambda: now(page, "race").startswith("Both tabs"), "its middle")
+        (second,) = set(page.driver.window_handles) - {page.handle}
+        page.browser.driver.switch_to.window(second)
+        page.browser.driver.execute_script(leave)
+        page.browser.driver.switch_to.window(page.handle)
+        page.until(lambda: over(page, "race"), f"the end after {leave}")
+        assert now(page, "race").startswith("The second tab was closed before it was over. Press again"), leave
+        assert page.driver.window_handles == [page.handle]
+
+
+def test_a_server_out_of_reach_is_said_and_put_back_later(page: NotesPage, server: Server) -> None:
+    """At the start nothing is done; in the middle what could not be put back is put back at the next press."""
+    before = server.settings()
+    with blocked(page, "*/mock/*"):
+        for name in ("expire", "race"):
+            press(page, name)
+            page.until(partial(now, page, name), "word of it")
+            page.until(partial(over, page, name), "its end")
+            assert now(page, name).startswith("The server does not answer")
+        assert len(page.driver.window_handles) == 1
+    server.fault(path="/api/auth/refresh", kind="stall", seconds=60)
+    press(page, "sleep")
+    page.until(lambda: server.settings() != before, "short-lived tokens")
+    with blocked(page, "*/mock/*"):
+        press(page, "sleep")
+        page.until(lambda: "could not be put back" in now(page, "sleep"), "word of it")
+    server.clear_faults()
+    requests, _, _, lost, _ = played(page, "expire")
+    assert (requests, lost) == (10, 0)
+    assert server.settings() == before
+
+
+@contextmanager
+def blocked(page: NotesPage, pattern: str) -> Iterator[None]:
+    """Let some requests of the page fail."""
+    page.driver.execute_cdp_cmd("Network.enable", {})
+    page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": [pattern]})
+    yield
+    page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})

@@ -136,7 +136,7 @@ def test_a_refresh_is_a_band_from_its_start_to_its_end() -> None:
         (5.0, 6.0, "failed", "no answer"),
         (7.0, 8.0, "ended", "refused"),
     ]
-    assert lanes.tally().refreshes == 1
+    assert (lanes.tally().refreshes, lanes.tally().vain) == (1, 3)
 
 
 def test_refreshes_that_overlap_are_bands_that_overlap() -> None:
@@ -284,7 +284,10 @@ def test_the_counts_are_said_in_words() -> None:
     lanes.add(RefreshSucceeded(at=3.0, expires_in=None))
     lanes.add(sent(2, 3.0), "naive")
     lanes.add(failed(2, 4.0), "naive")
+    lanes.add(RefreshStarted(at=4.0, reason="refused"), "naive")
+    lanes.add(RefreshFailed(at=5.0, status=None, retry_in=None), "naive")
     said = tally([(name, track.tally) for name, track in lanes.tracks.items()])
     assert said == (
-        "1 request, 1 answered 401, 1 refresh, 1 under way, 0 failed. A naive client: 1 request, 0 refreshes, 1 failed."
+        "1 request, 1 answered 401, 1 refresh, 1 under way, 0 failed. "
+        "A naive client: 1 request, 0 refreshes and 1 in vain, 1 failed."
     )

@@ -26,6 +26,7 @@ from page.naive import NaiveClient
 from page.scenarios.account import Account
 from page.scenarios.proof import Proof, compare, judge, line, sentence
 
+NONE = ("refreshes", "retries", "refused", "lost", "changed", "doubled", "withheld", "strangers")
 NAIVE = Path(__file__).parents[2] / "app" / "page" / "naive.py"
 
 
@@ -89,8 +90,11 @@ def test_what_only_one_side_knows_of_is_lost() -> None:
 def test_a_post_that_arrived_as_a_get_is_lost() -> None:
     """What the server did is not what was asked."""
     own = account(answered(1, "/api/echo", method="POST"))
-    assert judge(own, [entry("page-1", "/api/echo")]).lost == 1
-    assert judge(own, [entry("page-1", "/api/echo", method="POST", effects=["echoed"])]).lost == 0
+    found = judge(own, [entry("page-1", "/api/echo", 401, method="POST"), entry("page-1", "/api/echo")])
+    assert (found.lost, found.changed) == (1, 1)
+    found = judge(own, [entry("page-1", "/api/echo", method="POST", effects=["echoed"])])
+    assert (found.lost, found.changed) == (0, 0)
+    assert judge(own, [entry("page-1", "/api/echo", 401, method="POST")]).changed == 0
 
 
 def test_an_effect_that_happened_twice_is_doubled() -> None:
@@ -160,13 +164,14 @@ def test_another_tab_adds_its_account() -> None:
     "changes, said",
     [
         ({"lost": 2}, "2 of 9 requests were lost."),
+        ({"lost": 3, "changed": 1}, "3 of 9 requests were lost (1 POST that was sent again as a GET)."),
         ({"lost": 1, "signed_out": True}, "1 of 9 requests was lost and the person has to sign in again."),
         ({"doubled": 1}, "1 request had effect twice."),
     ],
 )
 def test_harm_is_named(changes: dict[str, Any], said: str) -> None:
     """In one sentence."""
-    none = dict.fromkeys(("refreshes", "retries", "refused", "lost", "doubled", "withheld", "strangers"), 0)
+    none = dict.fromkeys(NONE, 0)
     found = Proof(**{"requests": 9, "signed_out": False, **none, **changes})
     assert sentence(found) == said
     assert not found.good
@@ -174,7 +179,7 @@ def test_harm_is_named(changes: dict[str, Any], said: str) -> None:
 
 def test_two_clients_are_compared_in_what_concerns_either() -> None:
     """A row for which both have nothing to show is left out, but not of those that a proof is about."""
-    none = dict.fromkeys(("refreshes", "retries", "refused", "lost", "doubled", "withheld", "strangers"), 0)
+    none = dict.fromkeys(NONE, 0)
     quiet = Proof(requests=9, signed_out=False, **none)
     loud = Proof(requests=9, signed_out=True, **{**none, "strangers": 2})
     names = ["requests", "refreshes", "answered 401", "lost", "doubled", "in a wrong name", "signed out"]

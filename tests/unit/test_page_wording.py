@@ -176,6 +176,7 @@ def test_small_sentences() -> None:
     assert wording.signed_in_elsewhere("مريم").startswith("\u2068مريم\u2069 signed in")
     assert wording.why_sign_in("rotation_ambiguous") != wording.why_sign_in("invalid_grant")
     assert wording.trouble(State.OFFLINE) != wording.trouble(State.REFRESHING)
+    assert wording.trouble(State.OFFLINE, still=True).startswith("The server still cannot be reached.")
 
 
 @pytest.mark.parametrize(

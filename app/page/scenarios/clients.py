@@ -20,6 +20,8 @@ from freshfetch import (
     SessionExpired,
     SessionExpiredError,
     SignedIn,
+    State,
+    StateChanged,
 )
 
 from ..naive import NaiveClient
@@ -103,13 +105,18 @@ class Fresh(Client):
         except FreshfetchError:
             return  # the account has it from the session's events
 
+    @property
+    def retry_in(self) -> float:
+        """Seconds until a refresh that failed is tried again; 0 when it will not be."""
+        return self._session.snapshot().retry_in
+
     async def renew(self) -> None:
         """Get a new access token."""
         await self._session.refresh()
 
     async def refreshing(self, *, failed: bool = False) -> None:
-        """Wait until a refresh has been started, or has failed."""
-        await self._until(RefreshFailed if failed else RefreshStarted)
+        """Wait until a refresh is under way, by whichever tab, or has failed."""
+        await self._until(RefreshFailed if failed else StateChanged)
 
     async def sign_in(self, user: str) -> None:
         """Sign somebody in."""
@@ -140,7 +147,8 @@ class Fresh(Client):
 
     def _on_event(self, event: Event) -> None:
         self.account.listen(event)
-        if isinstance(event, (RefreshFailed, RefreshStarted, SignedIn)):
+        is_refreshing = isinstance(event, StateChanged) and event.new is State.REFRESHING
+        if is_refreshing or isinstance(event, (RefreshFailed, SignedIn)):
             self._seen.append(event)
             self._news.set()
 
@@ -190,12 +198,17 @@ class Naive(Client):
         body = json.dumps({"run": self._run}) if method == "POST" else None
         await self._client.request(path, method, body)
 
+    @property
+    def retry_in(self) -> float:
+        """Nothing is tried again."""
+        return 0.0
+
     async def renew(self) -> None:
         """Get a new access token."""
         await self.sign_in(self.user)
 
     async def refreshing(self, *, failed: bool = False) -> None:
-        """Wait until a refresh has been started, or has failed."""
+        """Wait until a refresh is under way, or has failed."""
         kinds = (RefreshFailed, SessionExpired) if failed else (RefreshStarted,)
         while not any(isinstance(event, kinds) for event in self._events):
             self._news.clear()

@@ -1,7 +1,7 @@
 """Conditions: what a scenario changes at the server, and how it is put back, also after the page was closed.
 
-What has to be put back is written down in the browser's storage before it is changed. Whoever opens the page next
-finds it there and puts it back, unless a scenario is running.
+What has to be put back is written down in the browser's storage before it is changed. Whoever opens the page next, or
+presses the next button, finds it there and puts it back, unless a scenario is running.
 """
 
 from __future__ import annotations
@@ -27,8 +27,19 @@ class Conditions:
 
     def __init__(self, mock: MockControls) -> None:
         self._mock = mock
+        self._scene = ""
         self._before: dict[str, Any] = {}
         self._rules: list[int] = []
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is not as it was before."""
+        return bool(self._before or self._rules)
+
+    def begin(self, scene: str) -> None:
+        """Note which scenario begins."""
+        self._scene = scene
+        self._write_down()
 
     async def set(self, **settings: Any) -> None:
         """Change settings of the server."""
@@ -50,30 +61,42 @@ class Conditions:
         self._write_down()
 
     async def restore(self) -> None:
-        """Put everything back."""
-        while self._rules:
-            await self._mock.mend(self._rules[-1])
-            self._rules.pop()
+        """Put everything back; what cannot be put back now is kept in mind."""
+        self._rules = [rule for rule in self._rules if not await self._mock.mend(rule)]
         if self._before and await self._mock.change(self._before):
             self._before = {}
         self._write_down()
 
-    async def heal(self) -> None:
-        """Put back what a page that was closed in the middle has left."""
-        try:
-            left = json.loads(str(js.localStorage.getItem(KEY) or "{}"))
-        except (JsException, AttributeError, ValueError):
-            return
-        self._before, self._rules = dict(left.get("before", {})), list(left.get("rules", []))
-        if self._before or self._rules:
+    async def end(self) -> None:
+        """Put everything back, and note that the scenario is over."""
+        self._scene = ""
+        await self.restore()
+
+    async def heal(self) -> str:
+        """Put back what was left in the middle; return the scenario that a page was closed on, if one was."""
+        left = _read()
+        self._scene = ""
+        self._before = dict(left.get("before", {})) or self._before
+        self._rules = list(left.get("rules", [])) or self._rules
+        if self.changed:
             await self.restore()
+        self._write_down()
+        return str(left.get("scene", ""))
 
     def _write_down(self) -> None:
-        left = {"before": self._before, "rules": self._rules}
+        left = {"scene": self._scene, "before": self._before, "rules": self._rules}
         try:
-            if self._before or self._rules:
+            if any(left.values()):
                 js.localStorage.setItem(KEY, json.dumps(left))
             else:
                 js.localStorage.removeItem(KEY)
         except (JsException, AttributeError):
             return
+
+
+def _read() -> dict[str, Any]:
+    try:
+        left = json.loads(str(js.localStorage.getItem(KEY) or "{}"))
+    except (JsException, AttributeError, ValueError):
+        return {}
+    return left if isinstance(left, dict) else {}

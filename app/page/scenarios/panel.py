@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import js
 from pyodide.ffi import create_once_callable, to_js
 
-from freshfetch import FreshfetchError
+from freshfetch import Event, FreshfetchError, SignedIn, SignedOut
 
 from ..elements import Element, Tasks, find, listen, number_in, set_text
+from ..wording import apart
 from .clients import Fresh, Naive, Places
 from .conditions import Conditions, Unreachable
 from .proof import HARM, Proof, compare, line, sentence
@@ -33,6 +34,16 @@ if TYPE_CHECKING:
 LOCK = "freshfetch.page.scenario"
 NAIVE = "naive"
 BLOCKED = "This browser did not let the page open a second tab. Allow pop-ups for this page and press again."
+BUSY = "Another tab is in the middle of a scenario. One at a time."
+DOWN = "The server does not answer, so this could not be done. Press again when it does."
+BROKEN = "This went wrong and was not finished. Load the page again, then press again."
+STOPPED = "Stopped."
+SIGNED_OUT = "You signed out in the middle, so this was not finished. Sign in and press again."
+RELOADED = "The page was left in the middle of this, so it was not finished."
+AS_BEFORE = "The server is as it was before."
+NOT_AS_BEFORE = (
+    "The server could not be put back as it was before: that is done when the page is loaded or a button pressed."
+)
 
 
 class Scenarios:
@@ -46,10 +57,12 @@ class Scenarios:
         self._ledger = ledger
         self._timeline = timeline
         self._places = places
+        self._conditions = Conditions(mock)
         self._people = _people()
         self._numbers: Iterator[int] = count(1)
         self._tasks = Tasks()
         self._running: asyncio.Task[None] | None = None
+        self._why_stopped = STOPPED
         self._rows = {name: Row(name) for name in SCENES}
         for name, row in self._rows.items():
             listen(row.button, "click", partial(self._on_press, name))
@@ -63,13 +76,17 @@ class Scenarios:
     async def _heal(self) -> None:
         async with _alone() as alone:
             if alone:
-                await Conditions(self._mock).heal()
+                left = self._rows.get(await self._conditions.heal())
+                if left is not None and self._running is None:
+                    left.say(f"{RELOADED} {self._how_it_is()}")
 
-    def _on_press(self, name: str, _event: Any) -> None:
+    def _on_press(self, name: str, event: Any) -> None:
         row = self._rows[name]
+        if event.detail > 1:
+            return  # who presses twice at once does not want it stopped
         if self._running is not None:
-            if row.running and not self._running.cancelling():
-                self._running.cancel()
+            if row.running:
+                self._stop(STOPPED)
             return
         row.clear()
         if self._session.subject is None:
@@ -82,13 +99,25 @@ class Scenarios:
             return
         self._running = asyncio.get_running_loop().create_task(self._perform(name, run, window))
 
+    def _stop(self, why: str) -> None:
+        """End what is running, before its time."""
+        if self._running is not None and not self._running.cancelling():
+            self._why_stopped = why
+            self._running.cancel()
+
+    def _how_it_is(self) -> str:
+        return NOT_AS_BEFORE if self._conditions.changed else AS_BEFORE
+
     async def _perform(self, name: str, run: str, window: Any) -> None:
         row = self._rows[name]
         self._set_running(row, running=True)
         try:
             row.say(await self._attempt(name, run, window))
         except asyncio.CancelledError:
-            row.say("Stopped. The server is as it was before.")
+            row.say(f"{self._why_stopped} {self._how_it_is()}")
+        except Exception:
+            row.say(BROKEN)
+            raise
         finally:
             if window is not None:
                 window.close()
@@ -97,25 +126,29 @@ class Scenarios:
 
     async def _attempt(self, name: str, run: str, window: Any) -> str:
         """Play it; return what is left to say."""
+        told = ""
         try:
             async with _alone() as alone:
                 if not alone:
-                    return "Another tab is in the middle of a scenario. One at a time."
+                    return BUSY
+                await self._conditions.heal()
                 await self._play(name, run, window)
         except (Unreachable, ConnectionError):
-            return "The server does not answer, so this could not be done."
-        except (TabGone, TimeoutError):
-            return "The second tab was closed before it was over."
+            told = DOWN
+        except TabGone as gone:
+            told = str(gone)
         except FreshfetchError as error:
-            return f"That did not work: {error}"
-        return ""
+            told = f"That did not work: {error}"
+        return f"{told} {NOT_AS_BEFORE}".strip() if self._conditions.changed else told
 
     async def _play(self, name: str, run: str, window: Any) -> None:
         row = self._rows[name]
         with_naive = bool(find("naive-too").checked)
         user = self._session.subject or ""
         other = next((each for each in self._people if each != user), user)
-        stage = Run(self._mock, seconds=number_in("scene-seconds", 20), other=other, say=row.say)
+        seconds = number_in("scene-seconds", 20)
+        stage = Run(self._mock, self._conditions, seconds=seconds, other=other, say=row.say)
+        await stage.count_from_here()
         found = await self._play_fresh(name, run, window, stage)
         row.show(found, None)
         if with_naive:
@@ -126,6 +159,7 @@ class Scenarios:
     async def _play_fresh(self, name: str, run: str, window: Any, stage: Run) -> Proof:
         client = Fresh(self._session, self._ledger, self._places, run, self._people)
         second = SecondTab(window, run, client.account) if window is not None else None
+        unsubscribe = self._session.subscribe(partial(self._watch, client.user, anybody=name == "other"))
         try:
             if second is not None:
                 stage.say("Waiting for the second tab to start.")
@@ -133,10 +167,19 @@ class Scenarios:
             self._timeline.mark(self._rows[name].title)
             await stage.play(name, client, second)
         finally:
+            unsubscribe()
             if second is not None:
                 second.close()
             await client.leave(back=name == "other")
         return await stage.judge(client.account)
+
+    def _watch(self, user: str, event: Event, *, anybody: bool) -> None:
+        """End it when its person has left, unless ``anybody`` may take their place."""
+        match event:
+            case SignedOut():
+                self._stop(SIGNED_OUT)
+            case SignedIn(subject=subject) if subject != user and not anybody:
+                self._stop(f"{apart(subject)} signed in in the middle, so this was not finished. Press again.")
 
     async def _play_naive(self, name: str, run: str, user: str, stage: Run) -> Proof:
         client = Naive(
@@ -242,6 +285,9 @@ def _people() -> dict[str, str]:
 @asynccontextmanager
 async def _alone() -> AsyncIterator[bool]:
     """Keep the other tabs from doing this meanwhile; False when one of them is doing it."""
+    if not hasattr(js.navigator, "locks"):
+        yield True  # a page from an insecure origin: there the session is sound in one tab at a time, too
+        return
     loop = asyncio.get_running_loop()
     granted: asyncio.Future[bool] = loop.create_future()
     over: asyncio.Future[None] = loop.create_future()

@@ -26,6 +26,8 @@ class Proof:
     """Answers of 401."""
     lost: int
     """Not done by the server, or done and the client never heard of it."""
+    changed: int
+    """Of the lost: sent again as something else than was asked for, a POST as a GET."""
     doubled: int
     """Done twice by the server though once was asked for."""
     withheld: int
@@ -55,6 +57,7 @@ def judge(account: Account, entries: Sequence[Entry]) -> Proof:
         retries=min(attempts, account.retries),
         refused=sum(entry["status"] == UNAUTHORIZED for _, own in pairs for entry in own),
         lost=sum(asked.status not in OK or not _done(asked, own) for asked, own in pairs) - withheld,
+        changed=sum(not _done(asked, own) and _was_changed(asked, own) for asked, own in pairs),
         doubled=sum(sum(effect in ADDING for each in own for effect in each["effects"]) > 1 for _, own in pairs),
         withheld=withheld,
         strangers=sum(any(_strange(asked, entry) for entry in own) for asked, own in pairs),
@@ -64,6 +67,10 @@ def judge(account: Account, entries: Sequence[Entry]) -> Proof:
 
 def _done(asked: Asked, entries: Iterable[Entry]) -> bool:
     return any(entry["status"] in OK and entry["method"] == asked.method for entry in entries)
+
+
+def _was_changed(asked: Asked, entries: Iterable[Entry]) -> bool:
+    return any(entry["method"] != asked.method for entry in entries)
 
 
 def _refreshes(entries: Sequence[Entry], pairs: Sequence[tuple[Asked, list[Entry]]], refresh_id: str | None) -> int:
@@ -98,7 +105,7 @@ def line(proof: Proof) -> str:
 def sentence(proof: Proof) -> str:
     """Say what that means to a person."""
     bad = [
-        f"{proof.lost} of {_requests(proof.requests)} {_were(proof.lost)} lost" if proof.lost else "",
+        _lost(proof) if proof.lost else "",
         f"{_requests(proof.doubled)} had effect twice" if proof.doubled else "",
         f"{_requests(proof.strangers)} went out under another person\N{RIGHT SINGLE QUOTATION MARK}s name"
         if proof.strangers
@@ -114,6 +121,12 @@ def sentence(proof: Proof) -> str:
     if proof.withheld:
         return f"{_requests(proof.withheld)} waited and were not sent in the other name."
     return _well(proof)
+
+
+def _lost(proof: Proof) -> str:
+    lost = f"{proof.lost} of {_requests(proof.requests)} {_were(proof.lost)} lost"
+    what = counted(proof.changed, "POST that was sent again as a GET", "POSTs that were sent again as GETs")
+    return f"{lost} ({what})" if proof.changed else lost
 
 
 HARM = frozenset({"lost", "doubled", "in a wrong name"})

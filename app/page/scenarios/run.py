@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .conditions import Conditions, Unreachable
+from .conditions import Unreachable
 from .proof import Proof, judge
 from .scenes import SCENES
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..journal import Entry
     from ..mock_controls import MockControls
     from .account import Account
+    from .conditions import Conditions
     from .scenes import Client, Tab
 
 LOOKS = 20
@@ -24,9 +25,11 @@ BETWEEN_LOOKS = 0.1
 class Run:
     """What a scene is played on."""
 
-    def __init__(self, mock: MockControls, *, seconds: int, other: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, mock: MockControls, conditions: Conditions, *, seconds: int, other: str, say: Callable[[str], None]
+    ) -> None:
         self._mock = mock
-        self._conditions = Conditions(mock)
+        self._conditions = conditions
         self._since = 0
         self.client: Client
         self.second: Tab | None = None
@@ -38,13 +41,14 @@ class Run:
         """Play a scene; whatever happens, the server is as it was before."""
         self.client, self.second = client, second
         await self.count_from_here()
+        self._conditions.begin(name)
         try:
             await SCENES[name](self)
         finally:
-            await self.restore()
+            await self._conditions.end()
 
     async def restore(self) -> None:
-        """Put the server back as it was."""
+        """Put back what was changed so far."""
         await self._conditions.restore()
 
     async def count_from_here(self) -> None:

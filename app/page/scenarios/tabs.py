@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import js
-from pyodide.ffi import create_proxy
+from pyodide.ffi import JsException, create_proxy
 
 from freshfetch import FreshfetchError
 
@@ -28,13 +28,18 @@ if TYPE_CHECKING:
 CHANNEL = "freshfetch.page.second-tab"
 NAME = "freshfetch-second-tab-"
 PATIENCE = 60.0
-"""Seconds a second tab may take to start."""
+"""Seconds a second tab may take to start, or to do what it is told."""
 LOOK = 0.5
 """Seconds between two looks whether it is still there."""
 
 
+GONE = "The second tab was closed before it was over. Press again and leave it alone: it is closed for you."
+SILENT = "The second tab does not answer. Close it if it is still there, and press again."
+NOT_SIGNED_IN = "Nobody could be signed in in the second tab. Press again."
+
+
 class TabGone(Exception):  # noqa: N818 - it is what has become of it
-    """The second tab was closed, or did not start."""
+    """The second tab was closed, or does not do what it is told. Says what a person can do."""
 
 
 class Wire:
@@ -72,6 +77,7 @@ class SecondTab:
 
     def __init__(self, window: Any, run: str, account: Account) -> None:
         self._window = window
+        self._loaded_at = 0.0
         self._account = account
         self._wire = Wire(run, "first")
 
@@ -83,8 +89,8 @@ class SecondTab:
 
     async def start(self) -> None:
         """Wait until it runs."""
-        async with asyncio.timeout(PATIENCE):
-            await self._hear("ready")
+        await self._hear("ready")
+        self._loaded_at = self._load_time()
 
     async def send(self, size: int) -> None:
         """Let it send so many requests at once, and wait for their fate."""
@@ -103,7 +109,12 @@ class SecondTab:
         self._window.close()
 
     async def _hear(self, what: str) -> dict[str, Any]:
-        while not self._window.closed:
+        """Return what it says of that."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE
+        while self._is_there():
+            if loop.time() > until:
+                raise TabGone(SILENT)
             try:
                 async with asyncio.timeout(LOOK):
                     heard = await self._wire.hear()
@@ -111,7 +122,20 @@ class SecondTab:
                 continue
             if heard["what"] == what:
                 return heard
-        raise TabGone
+            if heard["what"] == "not-signed-in":
+                raise TabGone(NOT_SIGNED_IN)
+        raise TabGone(GONE)
+
+    def _is_there(self) -> bool:
+        """Tell whether it is open. One that was loaded anew, or shows something else, has forgotten what it was for."""
+        return not self._window.closed and (not self._loaded_at or self._loaded_at == self._load_time())
+
+    def _load_time(self) -> float:
+        """Return when what it shows was loaded; -1 when that is another site's secret."""
+        try:
+            return float(self._window.performance.timeOrigin)
+        except (JsException, AttributeError):
+            return -1.0
 
 
 class Guest:
@@ -145,6 +169,6 @@ class Guest:
                 case "sign-in":
                     try:
                         await client.sign_in(heard["user"])
+                        wire.say("signed-in")
                     except FreshfetchError:
-                        js.window.close()
-                    wire.say("signed-in")
+                        wire.say("not-signed-in")

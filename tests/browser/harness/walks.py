@@ -94,7 +94,27 @@ def a_bad_day(page: NotesPage, server: Server) -> Iterator[str]:
     yield "not-now"
 
 
-ALL = (before_python, a_good_day, a_bad_day)
+def a_broken_day(page: NotesPage, server: Server) -> Iterator[str]:
+    """Break things on purpose: a burst on a dead token, and an answer that is lost, to a naive client as well."""
+    page.open().sign_in()
+    page.press("#tour-close")
+    for text in NOTES[:3]:
+        page.add_note(text)
+        page.wait_for_note(text)
+    _play(page, "burst")
+    yield "burst"
+    page.press("label:has(#naive-too)")
+    _play(page, "lost")
+    yield "answer-lost"
+
+
+ALL = (before_python, a_good_day, a_bad_day, a_broken_day)
+
+
+def _play(page: NotesPage, scene: str) -> None:
+    page.press(f"#scene-{scene} button")
+    page.until(lambda: page.find(f"#scene-{scene} .scene-line").is_displayed(), f"the outcome of {scene}")
+    page.until(lambda: page.find(f"#scene-{scene}").get_attribute("data-running") == "false", f"the end of {scene}")
 
 
 @contextmanager
