@@ -15,6 +15,7 @@ from pyodide.ffi import create_once_callable, to_js
 
 from freshfetch import FreshfetchError
 
+from .. import inside
 from ..elements import Element, Tasks, find, listen, number_in, set_text
 from .clients import Fresh, Naive, Places
 from .conditions import Conditions, Unreachable
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 LOCK = "freshfetch.page.scenario"
 NAIVE = "naive"
 BLOCKED = "This browser did not let the page open a second tab. Allow pop-ups for this page and press again."
+
+ONE_WINDOW = "This takes two windows, and a page that is one file runs in one. On the site it can be played."
 
 
 class Scenarios:
@@ -74,6 +77,9 @@ class Scenarios:
         row.clear()
         if self._session.subject is None:
             row.say("Sign in first, then press again.")
+            return
+        if name in IN_TWO_TABS and inside.is_chosen():
+            row.say(ONE_WINDOW)
             return
         run = token_hex(4)
         window = SecondTab.open(run) if name in IN_TWO_TABS else None
