@@ -247,7 +247,10 @@ def _people() -> dict[str, str]:
 
 @asynccontextmanager
 async def _alone() -> AsyncIterator[bool]:
-    """Keep the other tabs from doing this meanwhile; False when one of them is doing it."""
+    """Keep the other tabs from doing this meanwhile; False when one of them is doing it.
+
+    A browser that refuses locks refuses storage as well: then no tab has a session in common with another.
+    """
     loop = asyncio.get_running_loop()
     granted: asyncio.Future[bool] = loop.create_future()
     over: asyncio.Future[None] = loop.create_future()
@@ -258,8 +261,12 @@ async def _alone() -> AsyncIterator[bool]:
         if lock:
             await over
 
+    def end(asked: asyncio.Future[None]) -> None:
+        if asked.exception() is not None and not granted.done():
+            granted.set_result(True)
+
     options = to_js({"ifAvailable": True}, dict_converter=js.Object.fromEntries)
-    js.navigator.locks.request(LOCK, options, create_once_callable(hold))
+    js.navigator.locks.request(LOCK, options, create_once_callable(hold)).add_done_callback(end)
     try:
         yield await granted
     finally:
