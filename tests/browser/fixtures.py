@@ -25,7 +25,7 @@ from tests.browser.harness.chromium import GONE, Chromium, Page
 from tests.browser.harness.notes_page import NotesPage
 from tests.browser.harness.page import Browser
 from tests.browser.harness.site import HARNESS, write_site
-from tools import site
+from tools import single, site
 from tools.browser import ENGINES
 
 BROWSER = pytest.StashKey[Browser]()
@@ -66,6 +66,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not (folder / "built").exists():
             site.build(folder / "built")
     return folder / "built"
+
+
+@pytest.fixture(scope="session")
+def single_file(built: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of the page that is one file. It is alone in its folder."""
+    (folder,) = built.glob("build-*")
+    python = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    file = tmp_path_factory.mktemp("single") / "fresh fetch.html"
+    single.build(file, python)
+    return file.as_uri()
 
 
 @pytest.fixture

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.browser.fixtures import BROWSER
 from tests.browser.harness.chromium import Chromium
 from tests.browser.harness.notes_page import NotesPage
-from tools import single
 
 BLOCKED = {"profile.default_content_setting_values.cookies": 2}
 FETCHED = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
 LEFT = "return [...document.querySelectorAll('script[id]')].map((script) => script.id)"
-
-
-@pytest.fixture(scope="module")
-def address(built: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where the file lies. It is alone in its folder."""
-    (folder,) = built.glob("build-*")
-    python = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    file = tmp_path_factory.mktemp("single") / "fresh fetch.html"
-    single.build(file, python)
-    return file.as_uri()
 
 
 @pytest.fixture
@@ -36,22 +24,23 @@ def single_browser(request: pytest.FixtureRequest, new_browser: Callable[..., Ch
 
 
 @pytest.fixture
-def open_file(single_browser: Chromium, address: str) -> Iterator[Callable[[], NotesPage]]:
+def open_file(single_browser: Chromium, single_file: str) -> Iterator[Callable[[], NotesPage]]:
     """Open windows with the file. They ask nobody for anything, and write nothing to the console."""
     pages: list[NotesPage] = []
 
     def open_one() -> NotesPage:
         if pages:
             single_browser.driver.switch_to.new_window("window")
-        pages.append(NotesPage(single_browser, address))
-        pages[-1].driver.get(address)
+        pages.append(NotesPage(single_browser, single_file))
+        pages[-1].driver.get(single_file)
         return pages[-1]
 
     yield open_one
     for page in pages:
         if page.handle in single_browser.driver.window_handles:
             assert page.script(FETCHED) == []
-    assert {url for url in single_browser.asked(address) if not url.startswith("data:image/svg+xml;")} == {address}
+    asked = single_browser.asked(single_file)
+    assert {url for url in asked if not url.startswith("data:image/svg+xml;")} == {single_file}
     assert single_browser.log() == []
 
 
