@@ -11,7 +11,7 @@ UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-firefox test-webkit check lint monkey bench site lighthouse screenshots format wheel lock browser clean
+.PHONY: help run test test-firefox test-webkit check lint monkey bench site single lighthouse screenshots format wheel lock browser clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ screenshots: $(VENV)/.stamp vendor/.stamp browser ## take pictures of the page i
 
 site: $(VENV)/.stamp vendor/.stamp ## build the static site into _site/, for any host; ARGS="--api https://..." for a real API
 	@$(RUN) -m tools.site $(ARGS)
+
+single: $(VENV)/.stamp vendor/.stamp ## build one HTML file that works by double click: dist/freshfetch.html
+	@$(RUN) -m tools.single $(ARGS)
 
 format: $(VENV)/.stamp ## format the sources, mend what ruff can mend
 	$(RUN) -m ruff check --fix-only

@@ -8,8 +8,9 @@ from typing import Any
 import js
 from pyscript import config
 
-from freshfetch import HeartbeatPolicy, QueuePolicy, Session
-from freshfetch.browser import connect
+from freshfetch import HeartbeatPolicy, QueuePolicy, Session, Transport
+from freshfetch.browser import FetchTransport, connect
+from page import inside
 from page.controls import Controls
 from page.drafts import Drafts
 from page.elements import BrowserShelf
@@ -41,11 +42,13 @@ async def main(settings: dict[str, Any]) -> None:
     await js.freshfetchServer.reachable
     # What carries a note is sent until it arrives, and the heartbeat comes round by itself.
     ledger = Ledger(token_hex(4), kept=[js.URL.new(settings[name], js.document.baseURI).pathname for name in KEPT])
+    transport = inside.transport(settings["inside"]) if "inside" in settings else FetchTransport()
     session = connect(
         settings["auth"],
         origins=settings.get("origins", ()),
         # Only a server that keeps a journal has a use for the numbers.
-        transport=NumberedTransport(ledger) if "mock" in settings else None,
+        transport=NumberedTransport(transport, ledger) if "mock" in settings else transport,
+        store="local" if inside.keeps() else "memory",
         queue=QueuePolicy(max_size=LARGEST_BURST),
         heartbeat=HeartbeatPolicy(url=settings["heartbeat"]),
     )
@@ -55,15 +58,15 @@ async def main(settings: dict[str, Any]) -> None:
     await shelf.open()
     await drafts.inherit()
     async with session:
-        await page(session, ledger, settings, drafts).run()
+        await page(session, transport, ledger, settings, drafts).run()
 
 
-def page(session: Session, ledger: Ledger, settings: dict[str, Any], drafts: Drafts) -> Shell:
+def page(session: Session, transport: Transport, ledger: Ledger, settings: dict[str, Any], drafts: Drafts) -> Shell:
     """Put the page together."""
-    mock = MockControls(settings.get("mock", ""), ledger)
+    mock = MockControls(settings.get("mock", ""), ledger, transport)
     timeline = Timeline()
     tabs = Tabs()
-    places = Places(settings["data"], settings["echo"], settings["auth"])
+    places = Places(settings["data"], settings["echo"], settings["auth"], transport)
     return Shell(
         session,
         heartbeat=settings["heartbeat"],

@@ -29,7 +29,13 @@ def listen(target: Any, kind: str, handler: Callable[[Any], object]) -> None:
 
 
 def static(name: str) -> str:
-    """Return the URL of one of the page's static files: they lie beside its icon, wherever a built site has them."""
+    """Return the URL of one of the page's static files: they lie beside its icon, wherever a built site has them.
+
+    In a page that is one file they lie in the page.
+    """
+    inline = js.document.querySelector(f'meta[name="static:{name}"]')
+    if inline:
+        return str(inline.content)
     return str(js.URL.new(name, js.document.querySelector("link[rel=icon]").href).href)
 
 

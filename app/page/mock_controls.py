@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from freshfetch import Body, FreshfetchError, Headers, Request
-from freshfetch.browser import FetchTransport
 
 from .journal import Counts, Entry, count, news, settled
 from .ledger import Ledger
+
+if TYPE_CHECKING:
+    from freshfetch import Transport
 
 BEYOND = 10**15
 """The number of an entry that will never be: what is asked for from there on is nothing, and quickly told."""
@@ -23,9 +25,9 @@ MOST_SUSPECTS = 50
 class MockControls:
     """What can be done to the server, and what it saw. Nothing here raises: a server that is down is None."""
 
-    def __init__(self, base: str, ledger: Ledger) -> None:
+    def __init__(self, base: str, ledger: Ledger, transport: Transport) -> None:
         self._base = base
-        self._transport = FetchTransport()
+        self._transport = transport
         self._ledger = ledger
         self._last = 0
         self._seen = 0

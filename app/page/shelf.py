@@ -35,13 +35,17 @@ class LocalShelf:
             decided.set()
             return js.Promise.new(create_proxy(lambda *_: None))  # for as long as the page lives
 
+        def refused(asked: asyncio.Future[Any]) -> None:
+            if asked.exception() is not None:
+                decided.set()
+
         try:
             self._locks = js.navigator.locks
             asked = self._locks.request(PREFIX + self._page, create_proxy(hold))
         except (JsException, AttributeError):
             self._locks = None  # what is then taken from a page that lives is written again with its next change
             return
-        asked.catch(create_proxy(lambda _: decided.set()))
+        asked.add_done_callback(refused)
         await decided.wait()
 
     def write(self, owner: str, text: str) -> bool:

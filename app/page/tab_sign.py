@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import js
 
+from .elements import static
 from .wording import TITLES, Sign
 
 
@@ -16,11 +17,10 @@ class TabSign:
 
     def __init__(self) -> None:
         self._icon = js.document.querySelector("link[rel=icon]")
-        self._place = str(self._icon.getAttribute("href")).rpartition("/")[0]
 
     def draw(self, sign: Sign) -> None:
         """Show a sign. What is shown already is left alone, so that no icon is fetched twice."""
         name = "favicon.svg" if sign is Sign.SIGNED_IN else f"favicon-{sign.value}.svg"
         js.document.title = TITLES[sign]
-        if self._icon.getAttribute("href") != f"{self._place}/{name}":
-            self._icon.setAttribute("href", f"{self._place}/{name}")
+        if self._icon.href != (icon := static(name)):
+            self._icon.setAttribute("href", icon)

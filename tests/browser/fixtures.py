@@ -12,7 +12,10 @@ A test reads like this::
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +25,7 @@ from tests.browser.harness.chromium import GONE, Chromium, Page
 from tests.browser.harness.notes_page import NotesPage
 from tests.browser.harness.page import Browser
 from tests.browser.harness.site import HARNESS, write_site
+from tools import single, site
 from tools.browser import ENGINES
 
 BROWSER = pytest.StashKey[Browser]()
@@ -49,6 +53,29 @@ def mock_server_options(tmp_path_factory: pytest.TempPathFactory) -> Sequence[st
     """Let the server serve the page, the harness and what harness pages import."""
     site = write_site(tmp_path_factory.mktemp("site") / "site.zip")
     return [f"--mount=harness={HARNESS}", f"--mount=site.zip={site}"]
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site. It takes ten seconds, so test processes that run side by side share it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / "built.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "built").exists():
+            site.build(folder / "built")
+    return folder / "built"
+
+
+@pytest.fixture(scope="session")
+def single_file(built: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of the page that is one file. It is alone in its folder."""
+    (folder,) = built.glob("build-*")
+    python = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    file = tmp_path_factory.mktemp("single") / "fresh fetch.html"
+    single.build(file, python)
+    return file.as_uri()
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from tests.browser.harness.chromium import Chromium
 from tests.browser.harness.notes_page import NotesPage
 from tests.browser.harness.site import HARNESS
 from tests.browser.harness.static_host import PREFIX, StaticHost
-from tools import site
 
 INPAGE = HARNESS.parent / "inpage"
 KEPT = """
@@ -29,14 +28,6 @@ KEPT = """
 """
 CONTROLLED = "return navigator.serviceWorker.controller?.scriptURL"
 FETCHED = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built once for all tests."""
-    folder = tmp_path_factory.mktemp("built") / "site"
-    site.build(folder)
-    return folder
 
 
 @pytest.fixture

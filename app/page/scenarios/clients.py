@@ -10,13 +10,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import js
-from pyodide.ffi import JsException, to_js
 
 from freshfetch import (
+    Body,
     Event,
     FreshfetchError,
+    Headers,
     RefreshFailed,
     RefreshStarted,
+    Request,
     SessionExpired,
     SessionExpiredError,
     SignedIn,
@@ -28,7 +30,7 @@ from ..naive import NaiveClient
 from .account import Account
 
 if TYPE_CHECKING:
-    from freshfetch import Request, Session
+    from freshfetch import Session, Transport
 
     from ..ledger import Ledger
 
@@ -41,8 +43,9 @@ SECOND = 1000
 class Places:
     """Where scenarios send their requests. Paths of one run are nobody else's, so that the journal can be read."""
 
-    def __init__(self, data: str, echo: str, auth: str) -> None:
+    def __init__(self, data: str, echo: str, auth: str, transport: Transport) -> None:
         self.data, self.echo, self.auth = (_path(each) for each in (data, echo, auth))
+        self._transport = transport
 
     def below(self, run: str) -> tuple[str, ...]:
         """Return the beginnings of the paths of one run."""
@@ -52,6 +55,24 @@ class Places:
         """Return method and path of so many requests."""
         numbers = range(first, first + size)
         return [("POST", self.echo) if each % EVERY == 0 else ("GET", f"{self.data}/{run}-{each}") for each in numbers]
+
+    async def ask(
+        self, method: str, path: str, headers: Mapping[str, str], body: str | None
+    ) -> tuple[int, dict[str, Any]]:
+        """Send a request as it is, and nothing else; return status and content."""
+        request = Request(
+            target=self._transport.resolve(path),
+            method=method,
+            headers=Headers(headers),
+            body=None if body is None else Body(body),
+            options={"cache": "no-store"},
+        )
+        try:
+            response = await self._transport.send(request)
+            text = await response.text()
+        except FreshfetchError as error:
+            raise ConnectionError from error
+        return response.status, _content(text)
 
 
 class Client(ABC):
@@ -179,7 +200,7 @@ class Naive(Client):
         self._events: list[Event] = []
         self._news = asyncio.Event()
         self._client = NaiveClient(
-            ask, auth=places.auth, name=run, numbers=numbers, storage=self._storage, emit=self._on_event
+            places.ask, auth=places.auth, name=run, numbers=numbers, storage=self._storage, emit=self._on_event
         )
 
     def other_tab(self) -> Naive:
@@ -232,21 +253,12 @@ class Naive(Client):
             self._news.set()
 
 
-async def ask(method: str, path: str, headers: Mapping[str, str], body: str | None) -> tuple[int, dict[str, Any]]:
-    """Send with the browser's fetch and nothing else."""
-    options: dict[str, Any] = {"method": method, "headers": dict(headers), "cache": "no-store"}
-    if body is not None:
-        options["body"] = body
-    try:
-        response = await js.fetch(path, to_js(options, dict_converter=js.Object.fromEntries))
-        text = str(await response.text())
-    except JsException as error:
-        raise ConnectionError from error
+def _content(text: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except ValueError:
-        content = {}
-    return int(response.status), content if isinstance(content, dict) else {}
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _path(url: str) -> str:

@@ -15,6 +15,7 @@ from pyodide.ffi import create_once_callable, to_js
 
 from freshfetch import Event, FreshfetchError, SignedIn, SignedOut
 
+from .. import inside
 from ..elements import Element, Tasks, find, listen, number_in, set_text
 from ..wording import apart
 from .clients import Fresh, Naive, Places
@@ -44,6 +45,7 @@ AS_BEFORE = "The server is as it was before."
 NOT_AS_BEFORE = (
     "The server could not be put back as it was before: that is done when the page is loaded or a button pressed."
 )
+ONE_WINDOW = "This takes two windows, and a page that is one file runs in one. On the site it can be played."
 
 
 class Scenarios:
@@ -91,6 +93,9 @@ class Scenarios:
         row.clear()
         if self._session.subject is None:
             row.say("Sign in first, then press again.")
+            return
+        if name in IN_TWO_TABS and inside.is_chosen():
+            row.say(ONE_WINDOW)
             return
         run = token_hex(4)
         window = SecondTab.open(run) if name in IN_TWO_TABS else None
@@ -284,7 +289,10 @@ def _people() -> dict[str, str]:
 
 @asynccontextmanager
 async def _alone() -> AsyncIterator[bool]:
-    """Keep the other tabs from doing this meanwhile; False when one of them is doing it."""
+    """Keep the other tabs from doing this meanwhile; False when one of them is doing it.
+
+    A browser that refuses locks refuses storage as well: then no tab has a session in common with another.
+    """
     if not hasattr(js.navigator, "locks"):
         yield True  # a page from an insecure origin: there the session is sound in one tab at a time, too
         return
@@ -298,8 +306,12 @@ async def _alone() -> AsyncIterator[bool]:
         if lock:
             await over
 
+    def end(asked: asyncio.Future[None]) -> None:
+        if asked.exception() is not None and not granted.done():
+            granted.set_result(True)
+
     options = to_js({"ifAvailable": True}, dict_converter=js.Object.fromEntries)
-    js.navigator.locks.request(LOCK, options, create_once_callable(hold))
+    js.navigator.locks.request(LOCK, options, create_once_callable(hold)).add_done_callback(end)
     try:
         yield await granted
     finally:

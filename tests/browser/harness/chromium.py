@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -34,17 +35,24 @@ FLAGS = (
 class Chromium(Browser):
     """One browser with a profile of its own, a new folder below ``profiles``.
 
-    ``flags`` are further ones of the command line, ``preferences`` what a person can set.
+    ``flags`` are further ones of the command line, ``preferences`` what a person can set. ``network`` has it write down
+    what is asked for.
     """
 
     driver: webdriver.Chrome
 
     def __init__(
-        self, profiles: Path, *, flags: Sequence[str] = (), preferences: Mapping[str, object] | None = None
+        self,
+        profiles: Path,
+        *,
+        flags: Sequence[str] = (),
+        preferences: Mapping[str, object] | None = None,
+        network: bool = False,
     ) -> None:
         self.profiles = profiles
         self.flags = flags
         self.preferences = preferences
+        self.logged = {"browser": "ALL", "performance": "ALL"} if network else {"browser": "ALL"}
         self.written: list[str] = []
         self.driver = self._start()
 
@@ -52,7 +60,7 @@ class Chromium(Browser):
         binary, program = ENGINES["chromium"].programs()
         options = webdriver.ChromeOptions()
         options.binary_location = binary
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        options.set_capability("goog:loggingPrefs", self.logged)
         if self.preferences is not None:
             options.add_experimental_option("prefs", dict(self.preferences))
         for flag in (*FLAGS, *self.flags, f"--user-data-dir={tempfile.mkdtemp(dir=self.profiles)}", *root_flags()):
@@ -77,6 +85,13 @@ class Chromium(Browser):
         lines = [f"{entry['level']} {entry['message']}" for entry in entries]
         self.written += lines
         return lines
+
+    def asked(self, document: str) -> list[str]:
+        """Take the URLs that a document has asked for since the last call, its own among them."""
+        entries = self.driver.get_log("performance")  # type: ignore[no-untyped-call]
+        events = [json.loads(entry["message"])["message"] for entry in entries]
+        sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        return [each["request"]["url"] for each in sent if each["documentURL"] == document]
 
     def refused_by_policy(self) -> list[str]:
         """Return what the console says that a page's Content-Security-Policy refused, in any window of this test."""
