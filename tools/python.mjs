@@ -4,14 +4,16 @@ import { arrived } from "./unpack.mjs";
 import { loadPyodide as load, version } from "./core.mjs";
 
 const HERE = new URL(".", import.meta.url).href;
-const SOON = 500; // milliseconds
+const IMAGE = `${HERE}python.image.packed`;
+const QUICK = 500; // milliseconds
+
+const isAtHand = async () => Boolean(await globalThis.caches?.match(IMAGE));
 
 // The image takes about as long to fetch as the interpreter did, and saves about half a second of work.
-const isWorthIt = () =>
-  Promise.race([
-    arrived.then(() => !navigator.connection?.saveData),
-    new Promise((resolve) => setTimeout(resolve, SOON, false)),
-  ]);
+const isLineQuick = async () => {
+  const [interpreter] = performance.getEntriesByName(await arrived);
+  return interpreter?.duration < QUICK && !navigator.connection?.saveData;
+};
 
 // Nobody should have to look at an empty page because Python is busy starting.
 const painted = async () => {
@@ -21,22 +23,39 @@ const painted = async () => {
 };
 
 const image = async () => {
-  const { ok, body } = await fetch(`${HERE}python.image.packed`);
+  const { ok, body } = await fetch(IMAGE);
   if (!ok) throw new TypeError("there is no image");
   return new Response(body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 };
 
+const taking = async () => {
+  try {
+    return (await isAtHand()) || (await isLineQuick()) ? await image() : null;
+  } catch {
+    return null;
+  }
+};
+
+// What was true of the Python that the image was taken of, and is not of this one: chance, and the time zone.
+const AWAKE = `
+import random, time
+random.seed()
+year = time.localtime().tm_year
+halves = [time.localtime(time.mktime((year, month, 1, 12, 0, 0, 0, 0, 0))) for month in (1, 7)]
+standard, summer = sorted(halves, key=lambda half: half.tm_gmtoff)
+time.timezone, time.altzone = -standard.tm_gmtoff, -summer.tm_gmtoff
+time.daylight, time.tzname = int(time.timezone != time.altzone), (standard.tm_zone, summer.tm_zone)
+`;
+
 const fromImage = async (taken) => {
   const pyodide = await load({ indexURL: HERE, _loadSnapshot: taken, _snapshotDeserializer: (value) => value });
-  // What was true of the Python that the image was taken of, and is not of this one.
-  pyodide.runPython("import random, time; random.seed(); time.tzset()");
+  pyodide.runPython(AWAKE, { globals: pyodide.toPy({}) });
   performance.mark("freshfetch:from image");
   return pyodide;
 };
 
 const start = async () => {
-  const taking = isWorthIt().then((isQuick) => isQuick && image().catch(() => null));
-  const [taken] = await Promise.all([taking, import("./pyodide.asm.mjs"), painted()]);
+  const [taken] = await Promise.all([taking(), import("./pyodide.asm.mjs"), painted()]);
   return taken ? fromImage(taken).catch(() => load({ indexURL: HERE })) : load({ indexURL: HERE });
 };
 

@@ -12,7 +12,7 @@ async function* arriving(url, arrived) {
     if (!response.ok) throw new TypeError(`${url}: ${response.status}`);
     for (const reader = response.body.getReader(); ; ) {
       const { done, value } = await reader.read();
-      if (done) return arrived();
+      if (done) return arrived(url);
       tell("fetched", value.byteLength);
       yield value;
     }
@@ -40,7 +40,7 @@ const INTERPRETER = new URL("pyodide.asm.wasm", import.meta.url).href;
 const { promise: arrived, resolve } = Promise.withResolvers();
 const compiled = globalThis.WebAssembly.compileStreaming(unpacked(INTERPRETER, resolve));
 
-/** Resolves when the last byte of the interpreter has come. */
+/** Resolves when the last byte of the interpreter has come, to the address it has come from. */
 export { arrived };
 
 /** Gives the compiled interpreter for its answer: it goes to `instantiateStreaming` below and nowhere else. */
