@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mock_server import archive
-from tools.site_page import PACKED, Api, page
+from tools.site_page import IMAGE, PACKED, Api, page
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = ROOT / "app" / "static"
@@ -37,6 +37,8 @@ COPIED = (
 )
 # PyScript's own Python, in the file that holds it: names, and strings.
 PYSCRIPT_SOURCE = re.compile(r'"(\w+\.py)":("(?:[^"\\]|\\.)*")')
+FETCHING = b'import { fetch, WebAssembly } from "./unpack.mjs";\n'
+"""Stands before Pyodide's own program."""
 NOTHING_KEPT = "const BUILD = null;"
 
 Files = dict[str, bytes]
@@ -53,7 +55,9 @@ def build(out: Path, api: Api | None = None) -> str:
         files = {**copied(), **compiled(stage), "pyscript.json": b""}
         html = (ROOT / "index.html").read_text()
         service = (STATIC / "service-worker.js").read_text()
-        folder = f"build-{digest([*files.values(), html.encode(), service.encode(), repr(api).encode()])}"
+        # Of the image what it is made from counts: it is never quite the same.
+        made = [content for name, content in files.items() if name != IMAGE] + [(TOOLS / "image.mjs").read_bytes()]
+        folder = f"build-{digest([*made, html.encode(), service.encode(), repr(api).encode()])}"
         files["pyscript.json"] = json.dumps(config(folder, api)).encode()
         site = stage / "site"
         write(site / folder, files)
@@ -86,14 +90,18 @@ def compiled(stage: Path) -> Files:
     write(stage / "app", {path.relative_to(ROOT / "app").as_posix(): path.read_bytes() for path in app_sources()})
     write(stage / "server", {name: path.read_bytes() for name, path in archive.sources().items()})
     write(stage / "pyscript" / "pyscript", pyscript_sources())
-    subprocess.run(["node", TOOLS / "compile.mjs", stage], check=True)
+    for script in ("compile.mjs", "image.mjs"):
+        subprocess.run(["node", TOOLS / script, stage], check=True)
     lock = json.loads((pyodide / "pyodide-lock.json").read_text())
     return {
         "app.zip": (stage / "app.zip").read_bytes(),
         "server.zip": (stage / "server.zip").read_bytes(),
         f"vendor/pyodide/python_stdlib.zip{PACKED}": packed(stage / "python_stdlib.zip"),
         f"vendor/pyodide/pyodide.asm.wasm{PACKED}": packed(pyodide / "pyodide.asm.wasm"),
-        "vendor/pyodide/pyodide.mjs": (TOOLS / "unpack.mjs").read_bytes() + (pyodide / "pyodide.mjs").read_bytes(),
+        IMAGE: packed(stage / "python.image"),
+        "vendor/pyodide/pyodide.mjs": (TOOLS / "python.mjs").read_bytes(),
+        "vendor/pyodide/unpack.mjs": (TOOLS / "unpack.mjs").read_bytes(),
+        "vendor/pyodide/core.mjs": FETCHING + (pyodide / "pyodide.mjs").read_bytes(),
         # Nothing is loaded from Pyodide's own distribution.
         "vendor/pyodide/pyodide-lock.json": json.dumps(lock | {"packages": {}}).encode(),
     }

@@ -8,6 +8,10 @@ from urllib.parse import urljoin, urlsplit
 
 PACKED = ".packed"
 """Ends the name of a file that is compressed by us. No host knows it, so none marks such a file, or unpacks it."""
+IMAGE = f"vendor/pyodide/python.image{PACKED}"
+"""Not every visit fetches it."""
+STARTED = '<link rel="modulepreload" href="vendor/pyodide/pyodide.mjs">'
+STARTING = '<script type="module" async src="vendor/pyodide/pyodide.mjs"></script>'
 ADDRESSES = ("auth", "heartbeat", "notes", "data", "echo")
 """The page's settings that are addresses of the API."""
 LOCAL = re.compile(r'\b(href|src)="((?:app|vendor)/[^"]+)"')
@@ -39,8 +43,9 @@ def page(html: str, folder: str, sizes: Mapping[str, int], api: Api | None) -> s
     html = once(html, 'config="pyscript.toml"', f'config="{folder}/pyscript.json"')
     for name in ("pyodide.asm.wasm", "python_stdlib.zip"):
         html = once(html, f'href="vendor/pyodide/{name}"', f'href="vendor/pyodide/{name}{PACKED}"')
+    html = once(html, STARTED, STARTING)
     html = LOCAL.sub(rf'\1="{folder}/\2"', html)
-    python = sum(size for name, size in sizes.items() if name.endswith(PACKED))
+    python = sum(size for name, size in sizes.items() if name.endswith(PACKED) and name != IMAGE)
     html = once(html, 'id="boot-progress"', f'id="boot-progress" data-bytes="{python}"')
     return speaking_to(once(html, "data-server", f'data-files="{folder}/" data-server'), api)
 
@@ -55,7 +60,7 @@ def speaking_to(html: str, api: Api | None) -> str:
 def preloads(folder: str, files: Iterable[str]) -> Iterable[str]:
     """Yield links to what a browser would find out about late, one after the other."""
     for name in sorted(files):
-        if re.match(r"vendor/pyscript/(core|error)-", name):
+        if re.match(r"vendor/(pyscript/(core|error)-|pyodide/(core|unpack)\.mjs)", name):
             yield f'    <link rel="modulepreload" href="{folder}/{name}">\n'
     for name in ("pyscript.json", "app.zip", "app/main.py"):
         yield f'    <link rel="preload" href="{folder}/{name}" as="fetch" crossorigin>\n'

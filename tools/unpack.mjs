@@ -1,44 +1,60 @@
-// Stands before Pyodide's own program in pyodide.mjs of a built site, and is what it calls `fetch` there. The two big
-// files lie compressed, whatever the host does; they are unpacked while they arrive, so WebAssembly still compiles
-// meanwhile. The page is told what has arrived, and what will not: Pyodide itself waits for ever then.
-const fetch = (() => {
-  const TYPES = { wasm: "application/wasm", zip: "application/zip" };
+// What Pyodide's own program takes for `fetch` and `WebAssembly` in a built site. The two big files lie compressed,
+// whatever the host does, and are unpacked while they arrive. The interpreter is compiled meanwhile, from the moment in
+// which this file is there. Marks tell the page what has arrived, and what will not: Pyodide itself waits for ever then.
+const TYPES = { wasm: "application/wasm", zip: "application/zip" };
 
-  const tell = (what, detail) => dispatchEvent(new CustomEvent(`freshfetch:${what}`, { detail }));
+// The page may begin to listen later than this begins to fetch: a mark is there to be found.
+const tell = (what, detail) => performance.mark(`freshfetch:${what}`, { detail });
 
-  async function* arriving(url) {
-    try {
-      const response = await globalThis.fetch(url);
-      if (!response.ok) throw new TypeError(`${url}: ${response.status}`);
-      for (const reader = response.body.getReader(); ; ) {
-        const { done, value } = await reader.read();
-        if (done) return;
-        tell("fetched", value.byteLength);
-        yield value;
-      }
-    } catch (error) {
-      tell("failed", error);
-      throw error;
+async function* arriving(url, arrived) {
+  try {
+    const response = await globalThis.fetch(url);
+    if (!response.ok) throw new TypeError(`${url}: ${response.status}`);
+    for (const reader = response.body.getReader(); ; ) {
+      const { done, value } = await reader.read();
+      if (done) return arrived(url);
+      tell("fetched", value.byteLength);
+      yield value;
     }
+  } catch (error) {
+    tell("failed", null);
+    throw error;
   }
+}
 
-  const streamed = (chunks) =>
-    new ReadableStream({
-      async pull(stream) {
-        const { done, value } = await chunks.next();
-        if (done) stream.close();
-        else stream.enqueue(value);
-      },
-    });
+const streamed = (chunks) =>
+  new ReadableStream({
+    async pull(stream) {
+      const { done, value } = await chunks.next();
+      if (done) stream.close();
+      else stream.enqueue(value);
+    },
+  });
 
-  const unpacked = async (url, type) => {
-    const body = streamed(arriving(`${url}.packed`)).pipeThrough(new DecompressionStream("gzip"));
-    return new Response(body, { headers: { "Content-Type": type } });
-  };
+const unpacked = (url, arrived = () => {}) => {
+  const body = streamed(arriving(`${url}.packed`, arrived)).pipeThrough(new DecompressionStream("gzip"));
+  return new Response(body, { headers: { "Content-Type": TYPES[url.split(".").pop()] } });
+};
 
-  return (resource, options) => {
-    const type = TYPES[String(resource).split(".").pop()];
-    return type ? unpacked(resource, type) : globalThis.fetch(resource, options);
-  };
-})();
+const INTERPRETER = new URL("pyodide.asm.wasm", import.meta.url).href;
+const { promise: arrived, resolve } = Promise.withResolvers();
+const compiled = globalThis.WebAssembly.compileStreaming(unpacked(INTERPRETER, resolve));
 
+/** Resolves when the last byte of the interpreter has come, to the address it has come from. */
+export { arrived };
+
+/** Gives the compiled interpreter for its answer: it goes to `instantiateStreaming` below and nowhere else. */
+export const fetch = async (resource, options) => {
+  const url = String(resource);
+  if (url === INTERPRETER) return compiled;
+  return url.endsWith(".zip") ? unpacked(url) : globalThis.fetch(resource, options);
+};
+
+export const WebAssembly = Object.create(globalThis.WebAssembly, {
+  instantiateStreaming: {
+    value: async (compiling, imports) => {
+      const module = await compiling;
+      return { module, instance: await globalThis.WebAssembly.instantiate(module, imports) };
+    },
+  },
+});

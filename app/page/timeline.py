@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pyodide.ffi import JsException
-from pyscript import js_import
 
 from .elements import Frame, Tasks, find, set_text, static
 from .lanes import FRESHFETCH, Lanes
@@ -56,6 +55,8 @@ class Timeline:
         self._frame.ask()
 
     async def _load(self) -> None:
+        from pyscript import js_import  # noqa: PLC0415 : all that is imported above can be imported anywhere
+
         try:
             (module,) = await js_import(static(DRAWING))
             self._drawing = module.mount(self._panel)

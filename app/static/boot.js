@@ -41,23 +41,23 @@
     [reported, words] = STEPS[detail];
     draw();
   });
-  addEventListener("freshfetch:fetched", ({ detail }) => {
-    bytes += detail;
-    draw();
-  });
-
   new PerformanceObserver((list) => {
     for (const { name } of list.getEntries()) come += FILES[name.slice(name.lastIndexOf("/") + 1)] ?? 0;
     draw();
   }).observe({ type: "resource", buffered: true });
 
   const fail = () => {
+    if (document.readyState === "loading") return addEventListener("DOMContentLoaded", fail);
     if (isReady()) return;
     for (const each of ["boot", "sign-in-view"]) document.getElementById(each).hidden = true;
     document.getElementById("boot-failed").hidden = false;
   };
   addEventListener("unhandledrejection", fail); // the runtime could not be loaded
-  addEventListener("freshfetch:failed", fail); // the same, in a built site
+  new PerformanceObserver((list) => {
+    for (const { detail } of list.getEntriesByName("freshfetch:fetched")) bytes += detail; // in a built site
+    if (list.getEntriesByName("freshfetch:failed").length) fail(); // the runtime, in a built site
+    draw();
+  }).observe({ type: "mark", buffered: true });
   addEventListener("py:done", fail); // the app never ends by itself, unless by an error
 
   // When nothing more is needed, the service worker of a built site keeps what was fetched for the next visit.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ from tests.browser.harness.notes_page import NotesPage
 from tests.browser.harness.site import HARNESS
 from tests.browser.harness.static_host import PREFIX, StaticHost
 
+ROOT = Path(__file__).resolve().parents[2]
 INPAGE = HARNESS.parent / "inpage"
 KEPT = """
     return (async () => {
@@ -25,6 +28,12 @@ KEPT = """
             if (await (await caches.open(name)).match(new URL(".", location))) complete.push(name);
         return complete.join(" ");
     })();
+"""
+PYTHON = """
+    const [expression, done] = arguments;
+    const url = document.querySelector('script[src$="pyodide.mjs"]').src;
+    return import(url).then(({ loadPyodide }) => loadPyodide())
+        .then((python) => String(python.runPython(`import random, sys, time\n${expression}`)));
 """
 CONTROLLED = "return navigator.serviceWorker.controller?.scriptURL"
 FETCHED = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
@@ -158,6 +167,67 @@ def test_bytes_are_counted_and_what_is_typed_meanwhile_counts(module_browser: Ch
     assert 18 < half < 64
     host.go_on.set()
     page.ready().until(lambda: page.seen("#who") == "ada", "ada to be signed in")
+
+
+def in_python(page: NotesPage, script: str) -> str:
+    """Return what a Python expression is worth in the page's own Python."""
+    return str(page.script(PYTHON, script))
+
+
+def from_image(page: NotesPage) -> bool:
+    """Tell whether Python was started from the image."""
+    return bool(page.script("return performance.getEntriesByName('freshfetch:from image').length"))
+
+
+def test_what_is_kept_holds_an_image_that_is_nobodys_copy(
+    open_page: Callable[[], NotesPage], module_browser: Chromium
+) -> None:
+    """Each visit after the first starts from it. Chance is never the same, and the time that of where the person is."""
+    module_browser.driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kathmandu"})
+    page = open_page()
+    kept(page)
+    page.open()
+    assert from_image(page)
+    assert in_python(page, "str((time.timezone, time.localtime(0)[3:5]))") == "(-20700, (5, 30))"
+    first = in_python(page, "random.random()")
+    assert in_python(page.open(), "random.random()") != first
+    assert from_image(page)
+
+
+@pytest.mark.parametrize("trouble", ["lost", "broken", "of another Pyodide"])
+def test_without_its_image_the_page_starts_all_the_same(
+    module_browser: Chromium, host: StaticHost, tmp_path: Path, trouble: str
+) -> None:
+    """The host has lost it, or has something else under its name: the modules are imported."""
+    host.folder = shutil.copytree(host.folder, tmp_path / "site")
+    (path,) = host.folder.rglob("python.image.packed")
+    if trouble == "lost":
+        path.unlink()
+    else:
+        path.write_bytes(b"no gzip" if trouble == "broken" else gzip.compress(bytes(1 << 20)))
+    page = NotesPage(module_browser, host.url).open().sign_in()
+    page.add_note("without an image")
+    page.wait_for_note("without an image")
+    assert not from_image(page)
+
+
+def test_a_slow_line_is_spared_the_image(module_browser: Chromium, host: StaticHost) -> None:
+    """The interpreter takes more than a moment: the modules come, which are a quarter of the image."""
+    host.held_back = "pyodide.asm.wasm.packed"
+    page = NotesPage(module_browser, host.url)
+    page.driver.get(host.url)
+    page.until(lambda: re.search(r"\d\.\d of \d\.\d MB", page.seen("#boot-step")), "a count of bytes")
+    page.until(lambda: page.script("return performance.now() > 2000"), "more than a moment to be over")
+    host.go_on.set()
+    page.ready()
+    assert not from_image(page)
+
+
+def test_no_word_of_this_machine_is_in_the_image(built: Path) -> None:
+    """The paths of who has built the site stay where they are."""
+    (path,) = built.rglob("python.image.packed")
+    image = gzip.decompress(path.read_bytes())
+    assert [word for word in (str(ROOT), os.environ["PATH"]) if word.encode() in image] == []
 
 
 def test_no_module_is_missing(built: Path) -> None:

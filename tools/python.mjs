@@ -1,0 +1,71 @@
+// Starts Python in a built site, from the moment in which this file is there: what PyScript, and the server inside the
+// browser, take for pyodide.mjs. See docs/decisions/0011-python-from-an-image.md.
+import { arrived } from "./unpack.mjs";
+import { loadPyodide as load, version } from "./core.mjs";
+
+const HERE = new URL(".", import.meta.url).href;
+const IMAGE = `${HERE}python.image.packed`;
+const QUICK = 500; // milliseconds
+
+const isAtHand = async () => Boolean(await globalThis.caches?.match(IMAGE));
+
+// The image takes about as long to fetch as the interpreter did, and saves about half a second of work.
+const isLineQuick = async () => {
+  const [interpreter] = performance.getEntriesByName(await arrived);
+  return interpreter?.duration < QUICK && !navigator.connection?.saveData;
+};
+
+// Nobody should have to look at an empty page because Python is busy starting.
+const painted = async () => {
+  if (!globalThis.document) return;
+  if (document.readyState === "loading") await new Promise((resolve) => addEventListener("DOMContentLoaded", resolve));
+  if (document.visibilityState === "visible") await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+};
+
+const image = async () => {
+  const { ok, body } = await fetch(IMAGE);
+  if (!ok) throw new TypeError("there is no image");
+  return new Response(body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+};
+
+const taking = async () => {
+  try {
+    return (await isAtHand()) || (await isLineQuick()) ? await image() : null;
+  } catch {
+    return null;
+  }
+};
+
+// What was true of the Python that the image was taken of, and is not of this one: chance, and the time zone.
+const AWAKE = `
+import random, time
+random.seed()
+year = time.localtime().tm_year
+halves = [time.localtime(time.mktime((year, month, 1, 12, 0, 0, 0, 0, 0))) for month in (1, 7)]
+standard, summer = sorted(halves, key=lambda half: half.tm_gmtoff)
+time.timezone, time.altzone = -standard.tm_gmtoff, -summer.tm_gmtoff
+time.daylight, time.tzname = int(time.timezone != time.altzone), (standard.tm_zone, summer.tm_zone)
+`;
+
+const fromImage = async (taken) => {
+  const pyodide = await load({ indexURL: HERE, _loadSnapshot: taken, _snapshotDeserializer: (value) => value });
+  pyodide.runPython(AWAKE, { globals: pyodide.toPy({}) });
+  performance.mark("freshfetch:from image");
+  return pyodide;
+};
+
+const start = async () => {
+  const [taken] = await Promise.all([taking(), import("./pyodide.asm.mjs"), painted()]);
+  return taken ? fromImage(taken).catch(() => load({ indexURL: HERE })) : load({ indexURL: HERE });
+};
+
+const python = start();
+
+/** Return the one Python of this page, or worker. Where it lies is known, so of the options only these two count. */
+export const loadPyodide = async ({ stdout, stderr } = {}) => {
+  const pyodide = await python;
+  if (stdout) pyodide.setStdout({ batched: stdout });
+  if (stderr) pyodide.setStderr({ batched: stderr });
+  return pyodide;
+};
+export { version };
