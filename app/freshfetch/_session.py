@@ -119,7 +119,7 @@ class Session:
             status=self._status,
             policy=retry,
             deadlines=self._deadlines,
-            settled=self._identity.look,
+            settled=self._on_settled,
         )
         self._heartbeat = Heartbeat(
             heartbeat, retry, ports, status=self._status, ask=self._ask_heartbeat, ready=self._calm
@@ -347,6 +347,12 @@ class Session:
         """Look at everything that may have changed while the person, or the network, was away."""
         self._identity.look()
         self._refresher.wake(online=self._ports.presence.online)
+
+    def _on_settled(self) -> None:
+        """Look whose session it is now; and for the server, if it did not answer: nothing else may be due."""
+        self._identity.look()
+        if not self._status.reachable:
+            self._heartbeat.lost()
 
     def _wake(self) -> None:
         self._refresher.wake()

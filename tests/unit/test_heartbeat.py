@@ -16,6 +16,7 @@ from freshfetch import (
     HeartbeatPolicy,
     HeartbeatSent,
     RefreshStarted,
+    RefreshUnavailableError,
     State,
     StateChanged,
 )
@@ -276,3 +277,15 @@ async def test_those_who_came_back_together_do_not_go_on_in_step(world: World) -
     nexts = beats(world)[20:]
     assert len(nexts) == 20
     assert nexts[-1] - nexts[0] > 100
+
+
+async def test_a_renewal_without_an_answer_has_the_server_looked_for_though_nothing_waits(world: World) -> None:
+    """OFFLINE by a forced refresh: the server is looked for as after any lost request, and found within seconds."""
+    tab = await beating_tab(world)
+    await asyncio.sleep(10)
+    tab.wire.cut = True
+    with pytest.raises(RefreshUnavailableError):
+        await tab.session.refresh()
+    tab.wire.cut = False
+    await asyncio.sleep(3)
+    assert [event.new for event in tab.seen(StateChanged)][-2:] == [State.OFFLINE, State.SIGNED_IN]
