@@ -1,6 +1,10 @@
 // What Pyodide's own program takes for `fetch` and `WebAssembly` in a built site. The two big files lie compressed,
 // whatever the host does, and are unpacked while they arrive. The interpreter is compiled meanwhile, from the moment in
 // which this file is there. Marks tell the page what has arrived, and what will not: Pyodide itself waits for ever then.
+
+// As in boot.js, which may run later than this.
+delete globalThis.WebAssembly.Suspending;
+
 const TYPES = { wasm: "application/wasm", zip: "application/zip" };
 
 // The page may begin to listen later than this begins to fetch: a mark is there to be found.

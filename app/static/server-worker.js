@@ -1,5 +1,7 @@
 // Runs the mock server in Python: a shared worker for all tabs or, where there is none, a worker of the tab that holds
 // the lock. Whoever waits for the lock costs nothing; whoever has it reads what was saved and goes on from there.
+delete WebAssembly.Suspending; // see boot.js
+
 const FILES = new URL("../../", import.meta.url);
 const NAME = self.name; // says which site this serves
 const HOST = crypto.randomUUID();

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +14,7 @@ from selenium.webdriver.common.by import By
 from mock_server.testing import Server
 from tests.browser.fixtures import OpenPage
 from tests.browser.harness.notes_page import NotesPage
-
-FAIR = re.compile(r"(\d+) requests?, (\d+) refresh(?:es)?(?: and (\d+) retr\w+)?, (\d+) lost, (\d+) doubled")
+from tests.browser.harness.scenes import now, over, played, press, told
 
 SECOND_CLICK = """
     const click = new MouseEvent("click", { bubbles: true, detail: 2 });
@@ -31,37 +29,6 @@ def page(open_page: OpenPage) -> NotesPage:
     page.until(lambda: page.find("#scenarios").is_displayed(), "the scenarios")
     page.type("#scene-seconds", "1")
     return page
-
-
-def press(page: NotesPage, name: str) -> None:
-    """Press a scenario's button."""
-    page.script(f"document.querySelector('#scene-{name}').scrollIntoView({{ block: 'center' }})")
-    page.press(f"#scene-{name} button")
-
-
-def now(page: NotesPage, name: str) -> str:
-    """Return what a row says is going on."""
-    return str(page.script(f"return document.querySelector('#scene-{name} .scene-now').textContent"))
-
-
-def over(page: NotesPage, name: str) -> bool:
-    """Tell whether a scenario has ended."""
-    return page.find(f"#scene-{name}").get_attribute("data-running") == "false"
-
-
-def played(page: NotesPage, name: str) -> tuple[int, ...]:
-    """Press, wait, and return the figures of its proof: requests, refreshes, retries, lost, doubled."""
-    press(page, name)
-    return told(page, name)
-
-
-def told(page: NotesPage, name: str) -> tuple[int, ...]:
-    """Wait for the end of a scenario and return the figures of its proof."""
-    page.until(lambda: over(page, name), f"the end of {name}")
-    assert now(page, name) == ""
-    found = FAIR.search(page.seen(f"#scene-{name} .scene-line"))
-    assert found
-    return tuple(int(each or 0) for each in found.groups())
 
 
 def counted(server: Server, since: int, *, numbered_refreshes: bool = False) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ import pytest
 from tests.browser.fixtures import BROWSER
 from tests.browser.harness.chromium import Chromium
 from tests.browser.harness.notes_page import NotesPage
+from tests.browser.harness.scenes import played, press, told
 from tests.browser.harness.site import HARNESS
 from tests.browser.harness.static_host import PREFIX, StaticHost
 
@@ -250,11 +251,31 @@ def test_a_failed_start_says_so(module_browser: Chromium, host: StaticHost, tmp_
     assert PREFIX in page.driver.current_url
 
 
-def test_a_scenario_is_played_by_the_server_inside_the_browser(open_page: Callable[[], NotesPage]) -> None:
-    """The answer of a refresh is lost after it was carried out: asked for again in time, nothing lost; it is drawn."""
+def test_every_scenario_is_played_by_the_server_inside_the_browser(open_page: Callable[[], NotesPage]) -> None:
+    """All nine buttons, with their figures; nothing lost, nothing done twice, and in the end all is as it was."""
     page = open_page().sign_in()
-    page.press("#scene-lost button")
-    assert "0 lost, 0 doubled" in page.seen("#scene-lost .scene-line")
+    page.type("#scene-seconds", "1")
+    found = {name: played(page, name) for name in ("expire", "burst", "lost", "limit", "sleep", "race")}
+    assert found == {
+        "expire": (10, 1, 0, 0, 0),
+        "burst": (200, 1, 0, 0, 0),
+        "lost": (40, 2, 1, 0, 0),
+        "limit": (20, 1, 1, 0, 0),
+        "sleep": (20, 1, 0, 0, 0),
+        "race": (80, 1, 0, 0, 0),
+    }
+    requests, refreshes, retries, *harm = played(page, "down")
+    assert (requests, refreshes, harm) == (20, 1, [0, 0])
+    assert retries >= 1
+    played(page, "other")
+    assert "20 withheld" in page.seen("#scene-other .scene-line")
+    page.until(lambda: page.seen("#who") == "ada", "ada to be signed in again")
+    press(page, "revoke")
+    page.until(lambda: page.find("#sign-in-dialog").is_displayed(), "the dialog")
+    page.type("#password", "lovelace")
+    page.press("#sign-in-button")
+    assert told(page, "revoke")[0] == 10
+    assert "nothing was lost" in page.seen("#scene-revoke .scene-verdict")
     assert page.state == "signed-in"
     page.script("document.querySelector('#timeline-panel').scrollIntoView()")
     page.find(".timeline-axis .tick")
