@@ -1,13 +1,11 @@
 // Starts Python in a built site, from the moment in which this file is there: what PyScript, and the server inside the
 // browser, take for pyodide.mjs. See docs/decisions/0011-python-from-an-image.md.
-import { arrived } from "./unpack.mjs";
+import { arrived, kept } from "./unpack.mjs";
 import { loadPyodide as load, version } from "./core.mjs";
 
 const HERE = new URL(".", import.meta.url).href;
-const IMAGE = `${HERE}python.image.packed`;
+const IMAGE = `${HERE}python.image`;
 const QUICK = 500; // milliseconds
-
-const isAtHand = async () => Boolean(await globalThis.caches?.match(IMAGE));
 
 // The image takes about as long to fetch as the interpreter did, and saves about half a second of work.
 const isLineQuick = async () => {
@@ -22,15 +20,17 @@ const painted = async () => {
   if (document.visibilityState === "visible") await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
 };
 
-const image = async () => {
-  const { ok, body } = await fetch(IMAGE);
+const fetched = async () => {
+  const { ok, body } = await fetch(`${IMAGE}.packed`);
   if (!ok) throw new TypeError("there is no image");
   return new Response(body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 };
 
-const taking = async () => {
+const image = async () => {
   try {
-    return (await isAtHand()) || (await isLineQuick()) ? await image() : null;
+    const found = await kept(IMAGE);
+    if (found) return await found.arrayBuffer();
+    return (await isLineQuick()) ? await fetched() : null;
   } catch {
     return null;
   }
@@ -55,7 +55,7 @@ const fromImage = async (taken) => {
 };
 
 const start = async () => {
-  const [taken] = await Promise.all([taking(), import("./pyodide.asm.mjs"), painted()]);
+  const [taken] = await Promise.all([image(), import("./pyodide.asm.mjs"), painted()]);
   return taken ? fromImage(taken).catch(() => load({ indexURL: HERE })) : load({ indexURL: HERE });
 };
 

@@ -40,18 +40,22 @@ const unpacked = (url, arrived = () => {}) => {
   return new Response(body, { headers: { "Content-Type": TYPES[url.split(".").pop()] } });
 };
 
+/** Gives what the service worker has kept, which is unpacked already; undefined where it has not, or is not there. */
+export const kept = async (url) => globalThis.caches?.match(url).catch(() => undefined);
+
 const INTERPRETER = new URL("pyodide.asm.wasm", import.meta.url).href;
 const { promise: arrived, resolve } = Promise.withResolvers();
-const compiled = globalThis.WebAssembly.compileStreaming(unpacked(INTERPRETER, resolve));
+const interpreter = kept(INTERPRETER).then((found) => found ?? unpacked(INTERPRETER, resolve));
+const compiled = globalThis.WebAssembly.compileStreaming(interpreter);
 
-/** Resolves when the last byte of the interpreter has come, to the address it has come from. */
+/** Resolves when the last byte of the interpreter has come by the line, to the address it has come from. */
 export { arrived };
 
 /** Gives the compiled interpreter for its answer: it goes to `instantiateStreaming` below and nowhere else. */
 export const fetch = async (resource, options) => {
   const url = String(resource);
   if (url === INTERPRETER) return compiled;
-  return url.endsWith(".zip") ? unpacked(url) : globalThis.fetch(resource, options);
+  return url.endsWith(".zip") ? (await kept(url)) ?? unpacked(url) : globalThis.fetch(resource, options);
 };
 
 export const WebAssembly = Object.create(globalThis.WebAssembly, {

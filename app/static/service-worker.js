@@ -196,6 +196,9 @@ async function watch(host) {
 // - Nothing is fetched for keeping before the page says "keep": a first visit needs the network for itself.
 
 const BUILD = null; // tools/site.py writes it: { folder, files }
+const PACKED = ".packed"; // as tools/site_page.py names what is compressed
+const PACKED_PRELOADS = /^.*\.packed".*\n/gm;
+const TYPES = { wasm: "application/wasm", zip: "application/zip" };
 const KEPT = `freshfetch files ${ROOT.pathname} `;
 
 let keeping = null;
@@ -237,11 +240,28 @@ async function older() {
 async function keep() {
   const cache = await caches.open(KEPT + BUILD.folder);
   if (await cache.match(ROOT)) return;
-  // What is in a build's folder never changes, so what the browser has of it is right, whatever the host says.
-  const request = (name) => new Request(new URL(`${BUILD.folder}/${name}`, ROOT), { cache: "force-cache" });
-  await cache.addAll(BUILD.files.map(request));
+  await Promise.all(BUILD.files.map((name) => put(cache, name)));
   const page = await fetch(ROOT, { cache: "no-cache" });
-  if (!(await page.clone().text()).includes(BUILD.folder)) return; // the host has a newer one already
-  await cache.put(ROOT, page);
+  const text = await page.text();
+  if (!text.includes(BUILD.folder)) return; // the host has a newer one already
+  await cache.put(ROOT, new Response(text.replace(PACKED_PRELOADS, ""), { headers: plain(page.headers) }));
   for (const name of (await older()).slice(1)) await caches.delete(name); // the last one may be open in a tab
+}
+
+async function put(cache, name) {
+  const url = new URL(`${BUILD.folder}/${name}`, ROOT).href;
+  // What is in a build's folder never changes, so what the browser has of it is right, whatever the host says.
+  const response = await fetch(url, { cache: "force-cache" });
+  if (!response.ok) throw new TypeError(`${name}: ${response.status}`);
+  if (!name.endsWith(PACKED)) return cache.put(url, response);
+  // Unpacked, so that no visit has to do it again: it would take the page's own time.
+  const unpacked = url.slice(0, -PACKED.length);
+  const headers = { "Content-Type": TYPES[unpacked.split(".").pop()] ?? "application/octet-stream" };
+  return cache.put(unpacked, new Response(response.body.pipeThrough(new DecompressionStream("gzip")), { headers }));
+}
+
+function plain(headers) {
+  const kept = new Headers(headers);
+  for (const name of ["Content-Encoding", "Content-Length"]) kept.delete(name);
+  return kept;
 }
