@@ -1,6 +1,6 @@
 // Starts Python in a built site, from the moment in which this file is there: what PyScript, and the server inside the
 // browser, take for pyodide.mjs. See docs/decisions/0011-python-from-an-image.md.
-import { arrived, kept } from "./unpack.mjs";
+import { arrived, breath, kept, painted } from "./unpack.mjs";
 import { loadPyodide as load, version } from "./core.mjs";
 
 const HERE = new URL(".", import.meta.url).href;
@@ -11,13 +11,6 @@ const QUICK = 500; // milliseconds
 const isLineQuick = async () => {
   const [interpreter] = performance.getEntriesByName(await arrived);
   return interpreter?.duration < QUICK && !navigator.connection?.saveData;
-};
-
-// Nobody should have to look at an empty page because Python is busy starting.
-const painted = async () => {
-  if (!globalThis.document) return;
-  if (document.readyState === "loading") await new Promise((resolve) => addEventListener("DOMContentLoaded", resolve));
-  if (document.visibilityState === "visible") await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
 };
 
 const fetched = async () => {
@@ -49,13 +42,14 @@ time.daylight, time.tzname = int(time.timezone != time.altzone), (standard.tm_zo
 
 const fromImage = async (taken) => {
   const pyodide = await load({ indexURL: HERE, _loadSnapshot: taken, _snapshotDeserializer: (value) => value });
+  await breath();
   pyodide.runPython(AWAKE, { globals: pyodide.toPy({}) });
   performance.mark("freshfetch:from image");
   return pyodide;
 };
 
 const start = async () => {
-  const [taken] = await Promise.all([image(), import("./pyodide.asm.mjs"), painted()]);
+  const [taken] = await Promise.all([image(), painted.then(() => import("./pyodide.asm.mjs"))]);
   return taken ? fromImage(taken).catch(() => load({ indexURL: HERE })) : load({ indexURL: HERE });
 };
 

@@ -15,6 +15,12 @@ STARTING = '<script type="module" async src="vendor/pyodide/pyodide.mjs"></scrip
 ADDRESSES = ("auth", "heartbeat", "notes", "data", "echo")
 """The page's settings that are addresses of the API."""
 LOCAL = re.compile(r'\b(href|src)="((?:app|vendor)/[^"]+)"')
+# What the page would have to share the line with before it is seen; see docs/decisions/0011-python-from-an-image.md.
+LATE = (
+    '    <link rel="modulepreload" href="vendor/pyodide/pyodide.asm.mjs">\n',
+    '    <link rel="preload" href="vendor/pyodide/pyodide.asm.wasm" as="fetch" crossorigin>\n',
+    '    <link rel="preload" href="vendor/pyodide/python_stdlib.zip" as="fetch" crossorigin>\n',
+)
 PRELOADS = '    <link rel="preload" href="pyscript.toml" as="fetch" crossorigin>\n'
 
 
@@ -41,8 +47,8 @@ def page(html: str, folder: str, sizes: Mapping[str, int], api: Api | None) -> s
     """Return the page for the files in ``folder``, whose sizes are in bytes."""
     html = once(html, PRELOADS, "".join(preloads(folder, sizes)))
     html = once(html, 'config="pyscript.toml"', f'config="{folder}/pyscript.json"')
-    for name in ("pyodide.asm.wasm", "python_stdlib.zip"):
-        html = once(html, f'href="vendor/pyodide/{name}"', f'href="vendor/pyodide/{name}{PACKED}"')
+    for late in LATE:
+        html = once(html, late, "")
     html = once(html, STARTED, STARTING)
     html = LOCAL.sub(rf'\1="{folder}/\2"', html)
     python = sum(size for name, size in sizes.items() if name.endswith(PACKED) and name != IMAGE)
@@ -54,7 +60,10 @@ def speaking_to(html: str, api: Api | None) -> str:
     """Return the page, told which server it has."""
     if api is None:
         return once(html, 'data-server=""', 'data-server="embedded"')
-    return once(html, "connect-src 'self';", f"connect-src 'self' {api.origin};")
+    html = once(html, "connect-src 'self';", f"connect-src 'self' {api.origin};")
+    for missing in ("server-panel", "scenarios"):  # it keeps no journal, and cannot be broken on purpose
+        html = once(html, f'id="{missing}"', f'id="{missing}" hidden')
+    return html
 
 
 def preloads(folder: str, files: Iterable[str]) -> Iterable[str]:

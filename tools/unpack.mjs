@@ -43,10 +43,22 @@ const unpacked = (url, arrived = () => {}) => {
 /** Gives what the service worker has kept, which is unpacked already; undefined where it has not, or is not there. */
 export const kept = async (url) => globalThis.caches?.match(url).catch(() => undefined);
 
-const INTERPRETER = new URL("pyodide.asm.wasm", import.meta.url).href;
+/** Resolves when the page has been seen: nobody should have to look at an empty one because Python is on its way. */
+export const painted = (async () => {
+  if (!globalThis.document) return;
+  if (document.readyState === "loading") await new Promise((resolve) => addEventListener("DOMContentLoaded", resolve));
+  if (document.visibilityState === "visible") await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+})();
+
+/** Lets the page do something else for a moment: what is pressed, or typed, while Python starts. */
+export const breath = () => new Promise((resolve) => setTimeout(resolve));
+
+const opened = async (url, arrived) => (await kept(url)) ?? painted.then(() => unpacked(url, arrived));
+
+const [INTERPRETER, LIBRARY] = ["pyodide.asm.wasm", "python_stdlib.zip"].map((name) => new URL(name, import.meta.url).href);
 const { promise: arrived, resolve } = Promise.withResolvers();
-const interpreter = kept(INTERPRETER).then((found) => found ?? unpacked(INTERPRETER, resolve));
-const compiled = globalThis.WebAssembly.compileStreaming(interpreter);
+const compiled = globalThis.WebAssembly.compileStreaming(opened(INTERPRETER, resolve));
+const library = opened(LIBRARY);
 
 /** Resolves when the last byte of the interpreter has come by the line, to the address it has come from. */
 export { arrived };
@@ -55,14 +67,17 @@ export { arrived };
 export const fetch = async (resource, options) => {
   const url = String(resource);
   if (url === INTERPRETER) return compiled;
-  return url.endsWith(".zip") ? (await kept(url)) ?? unpacked(url) : globalThis.fetch(resource, options);
+  if (url !== LIBRARY) return globalThis.fetch(resource, options);
+  return (await library).clone();
 };
 
 export const WebAssembly = Object.create(globalThis.WebAssembly, {
   instantiateStreaming: {
     value: async (compiling, imports) => {
       const module = await compiling;
-      return { module, instance: await globalThis.WebAssembly.instantiate(module, imports) };
+      const instance = await globalThis.WebAssembly.instantiate(module, imports);
+      await breath();
+      return { module, instance };
     },
   },
 });

@@ -40,7 +40,8 @@ class Controls:
         """Say that this server cannot be broken on purpose."""
         self._exist = False
         find("controls-missing").hidden = False
-        find("controls-all").hidden = True
+        for each in ("scenarios", "controls-all"):
+            find(each).hidden = True
 
     def draw(self, subject: str | None) -> None:
         """Let somebody who is signed in press the buttons."""

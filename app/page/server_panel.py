@@ -26,9 +26,9 @@ class ServerPanel:
         observer = js.IntersectionObserver.new(create_proxy(self._on_view))
         observer.observe(self._panel)
 
-    def show(self) -> None:
-        """Show the panel: this server keeps a journal."""
-        self._panel.hidden = False
+    def hide(self) -> None:
+        """Hide the panel: this server keeps no journal."""
+        self._panel.hidden = True
 
     async def look(self) -> None:
         """Ask the server, if it is worth asking."""

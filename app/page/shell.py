@@ -142,9 +142,9 @@ class Shell:
 
     async def _find_controls(self) -> None:
         if await self._mock.exist():
-            self._server_panel.show()
             self._scenarios.start()
         else:
+            self._server_panel.hide()
             self._controls.set_missing()
             self._controls.draw(self._session.subject)
 

@@ -65,12 +65,18 @@
     await controlled();
   };
 
+  // The page is to be seen before anything is started beside it.
+  const painted = async () => {
+    if (document.readyState === "loading") await new Promise((resolve) => addEventListener("DOMContentLoaded", resolve));
+    if (document.visibilityState === "visible") await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  };
+
   const startEmbedded = async () => {
     if (!services) return false;
     // The service worker finds nobody who answers: the worker was ended.
     services.addEventListener("message", ({ data }) => data === "start the server" && startWorker());
     services.startMessages();
-    startWorker();
+    painted().then(startWorker);
     return Promise.race([startService().then(() => true), after(PATIENCE).then(() => false)]);
   };
 

@@ -197,7 +197,6 @@ async function watch(host) {
 
 const BUILD = null; // tools/site.py writes it: { folder, files }
 const PACKED = ".packed"; // as tools/site_page.py names what is compressed
-const PACKED_PRELOADS = /^.*\.packed".*\n/gm;
 const TYPES = { wasm: "application/wasm", zip: "application/zip" };
 const KEPT = `freshfetch files ${ROOT.pathname} `;
 
@@ -242,9 +241,8 @@ async function keep() {
   if (await cache.match(ROOT)) return;
   await Promise.all(BUILD.files.map((name) => put(cache, name)));
   const page = await fetch(ROOT, { cache: "no-cache" });
-  const text = await page.text();
-  if (!text.includes(BUILD.folder)) return; // the host has a newer one already
-  await cache.put(ROOT, new Response(text.replace(PACKED_PRELOADS, ""), { headers: plain(page.headers) }));
+  if (!(await page.clone().text()).includes(BUILD.folder)) return; // the host has a newer one already
+  await cache.put(ROOT, page);
   for (const name of (await older()).slice(1)) await caches.delete(name); // the last one may be open in a tab
 }
 
@@ -258,10 +256,4 @@ async function put(cache, name) {
   const unpacked = url.slice(0, -PACKED.length);
   const headers = { "Content-Type": TYPES[unpacked.split(".").pop()] ?? "application/octet-stream" };
   return cache.put(unpacked, new Response(response.body.pipeThrough(new DecompressionStream("gzip")), { headers }));
-}
-
-function plain(headers) {
-  const kept = new Headers(headers);
-  for (const name of ["Content-Encoding", "Content-Length"]) kept.delete(name);
-  return kept;
 }

@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 from mock_server.testing import Server
 from tests.browser.fixtures import OpenPage
 from tests.browser.harness.notes_page import NotesPage
-from tests.browser.harness.scenes import now, over, played, press, told
+from tests.browser.harness.scenes import now, over, played, press, ready, told
 
 SECOND_CLICK = """
     const click = new MouseEvent("click", { bubbles: true, detail: 2 });
@@ -26,7 +26,7 @@ SECOND_CLICK = """
 def page(open_page: OpenPage) -> NotesPage:
     """A window in which ada is signed in and nothing is broken so far."""
     page = open_page().sign_in()
-    page.until(lambda: page.find("#scenarios").is_displayed(), "the scenarios")
+    ready(page)
     page.type("#scene-seconds", "1")
     return page
 

@@ -16,7 +16,7 @@ import pytest
 from tests.browser.fixtures import BROWSER
 from tests.browser.harness.chromium import Chromium
 from tests.browser.harness.notes_page import NotesPage
-from tests.browser.harness.scenes import played, press, told
+from tests.browser.harness.scenes import played, press, ready, told
 from tests.browser.harness.site import HARNESS
 from tests.browser.harness.static_host import PREFIX, StaticHost
 
@@ -254,6 +254,7 @@ def test_a_failed_start_says_so(module_browser: Chromium, host: StaticHost, tmp_
 def test_every_scenario_is_played_by_the_server_inside_the_browser(open_page: Callable[[], NotesPage]) -> None:
     """All nine buttons, with their figures; nothing lost, nothing done twice, and in the end all is as it was."""
     page = open_page().sign_in()
+    ready(page)
     page.type("#scene-seconds", "1")
     found = {name: played(page, name) for name in ("expire", "burst", "lost", "limit", "sleep", "race")}
     assert found == {

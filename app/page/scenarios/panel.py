@@ -70,8 +70,8 @@ class Scenarios:
             listen(row.button, "click", partial(self._on_press, name))
 
     def start(self) -> None:
-        """Show the scenarios: this server can be broken. Put back what a page that was closed has left."""
-        find("scenarios").hidden = False
+        """Let the buttons be pressed: this server can be broken. Put back what a page that was closed has left."""
+        find("scenarios").inert = False
         self._tasks.start(self._heal())
         Guest(self._session, self._ledger, self._places, self._people).start()
 

@@ -9,6 +9,11 @@ from tests.browser.harness.notes_page import NotesPage
 FAIR = re.compile(r"(\d+) requests?, (\d+) refresh(?:es)?(?: and (\d+) retr\w+)?, (\d+) lost, (\d+) doubled")
 
 
+def ready(page: NotesPage) -> None:
+    """Wait until scenarios can be played."""
+    page.until(lambda: page.script("return !document.querySelector('#scenarios').inert"), "the scenarios")
+
+
 def press(page: NotesPage, name: str) -> None:
     """Press a scenario's button."""
     page.script(f"document.querySelector('#scene-{name}').scrollIntoView({{ block: 'center' }})")
