@@ -9,7 +9,9 @@ const QUICK = 500; // milliseconds
 
 // The image takes about as long to fetch as the interpreter did, and saves about half a second of work.
 const isLineQuick = async () => {
-  const [interpreter] = performance.getEntriesByName(await arrived);
+  await painted;
+  const tooLong = new Promise((resolve) => setTimeout(resolve, QUICK, ""));
+  const [interpreter] = performance.getEntriesByName(await Promise.race([arrived, tooLong]));
   return interpreter?.duration < QUICK && !navigator.connection?.saveData;
 };
 

@@ -71,6 +71,10 @@ def preloads(folder: str, files: Iterable[str]) -> Iterable[str]:
     for name in sorted(files):
         if re.match(r"vendor/(pyscript/(core|error)-|pyodide/(core|unpack)\.mjs)", name):
             yield f'    <link rel="modulepreload" href="{folder}/{name}">\n'
+    # A browser does not look ahead for scripts behind a policy in the page.
+    for name in ("open-me-properly.js", "server.js", "boot.js"):
+        yield f'    <link rel="preload" href="{folder}/app/static/{name}" as="script">\n'
+    yield f'    <link rel="modulepreload" href="{folder}/app/static/start.js">\n'
     for name in ("pyscript.json", "app.zip", "app/main.py"):
         yield f'    <link rel="preload" href="{folder}/{name}" as="fetch" crossorigin>\n'
 
