@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.browser.fixtures import BROWSER
+from tests.browser.harness import scenes
 from tests.browser.harness.chromium import Chromium
 from tests.browser.harness.notes_page import NotesPage
 
@@ -44,12 +45,6 @@ def open_file(single_browser: Chromium, single_file: str) -> Iterator[Callable[[
     assert single_browser.log() == []
 
 
-def press(page: NotesPage, name: str) -> None:
-    """Press a scenario's button."""
-    page.script(f"document.querySelector('#scene-{name}').scrollIntoView({{ block: 'center' }})")
-    page.press(f"#scene-{name} button")
-
-
 def test_a_note_a_dead_token_a_burst_and_a_reload(open_file: Callable[[], NotesPage]) -> None:
     """All as on the site: one refresh for a note and one for fifty requests; after the reload nobody signs in again."""
     page = open_file().ready().sign_in()
@@ -77,8 +72,9 @@ def test_a_note_a_dead_token_a_burst_and_a_reload(open_file: Callable[[], NotesP
 def test_scenarios_are_played_drawn_and_compared(open_file: Callable[[], NotesPage]) -> None:
     """An answer lost after it was carried out, for the naive client as well. What takes two windows says so."""
     page = open_file().ready().sign_in()
+    scenes.ready(page)
     page.press("label:has(#naive-too)")
-    press(page, "lost")
+    scenes.press(page, "lost")
     page.until(lambda: page.find("#scene-lost").get_attribute("data-running") == "true", "the scenario")
     page.until(lambda: page.find("#scene-lost").get_attribute("data-running") == "false", "its end")
     assert "40 requests, 2 refreshes and 1 retry, 0 lost, 0 doubled" in page.seen("#scene-lost .scene-line")
@@ -86,7 +82,7 @@ def test_scenarios_are_played_drawn_and_compared(open_file: Callable[[], NotesPa
     page.until(lambda: "A naive client: 40 requests" in page.seen("#timeline-summary"), "its lanes on the timeline")
     page.script("document.querySelector('#timeline-panel').scrollIntoView()")
     page.find(".timeline-axis .tick")
-    press(page, "race")
+    scenes.press(page, "race")
     page.until(lambda: "runs in one" in page.seen("#scene-race .scene-now"), "a word about windows")
     assert page.violations() == []
     assert "favicon.svg" not in page.script("return document.querySelector('link[rel=icon]').href")
@@ -115,7 +111,7 @@ def test_where_nothing_can_be_kept_it_works_and_says_so(open_file: Callable[[], 
     page.sign_in()
     page.add_note("for now")
     page.wait_for_note("for now")
-    press(page, "expire")
+    scenes.press(page, "expire")
     page.until(lambda: "10 requests, 1 refresh, 0 lost" in page.seen("#scene-expire .scene-line"), "the proof")
     page.open()
     assert page.find("#sign-in-form").is_displayed()

@@ -16,6 +16,7 @@ def ready(page: NotesPage) -> None:
 
 def press(page: NotesPage, name: str) -> None:
     """Press a scenario's button."""
+    ready(page)
     page.script(f"document.querySelector('#scene-{name}').scrollIntoView({{ block: 'center' }})")
     page.press(f"#scene-{name} button")
 

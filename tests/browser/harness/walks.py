@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mock_server.testing import Server
 from tests.browser.harness.notes_page import NotesPage
+from tests.browser.harness.scenes import press
 
 ROOT = Path(__file__).resolve().parents[3]
 NOTES = (
@@ -112,7 +113,7 @@ ALL = (before_python, a_good_day, a_bad_day, a_broken_day)
 
 
 def _play(page: NotesPage, scene: str) -> None:
-    page.press(f"#scene-{scene} button")
+    press(page, scene)
     page.until(lambda: page.find(f"#scene-{scene} .scene-line").is_displayed(), f"the outcome of {scene}")
     page.until(lambda: page.find(f"#scene-{scene}").get_attribute("data-running") == "false", f"the end of {scene}")
 
