@@ -18,6 +18,7 @@ from ._errors import (
     NotReplayableError,
     RefreshUnavailableError,
     RequestTimeoutError,
+    SignedOutError,
     TransportError,
 )
 from ._events import RequestAnswered, RequestEvent, RequestFailed, RequestHeld, RequestSent
@@ -108,7 +109,7 @@ class Delivery:
             turn = await self._turn(request, again=renewed)
             proved = False
             try:
-                record = self._identity.record_for(request)
+                record = await self._record_for(request)
                 if not renewed and self._refresh_first(record):
                     renewed = True
                     continue
@@ -124,6 +125,14 @@ class Delivery:
                 self._note_answer(record, proved=proved, expired=expired, replayed=refused is not None)
                 return response
             refused, renewed = record.access_token, True
+
+    async def _record_for(self, request: Request) -> SessionRecord:
+        """Load the tokens. Of a session that was ended in another tab is said how it ended when that is known."""
+        try:
+            return self._identity.record_for(request)
+        except SignedOutError:
+            await self._identity.certain()
+            return self._identity.record_for(request)
 
     def _takes_token(self, request: Request) -> bool:
         """Tell whether the request is ours to authorize; anything else passes through untouched."""

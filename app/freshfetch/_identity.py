@@ -48,6 +48,8 @@ class Identity:
         """Whose requests carry the stored tokens; None when nobody is signed in."""
         self._last: Owner | None = None
         self._in_doubt: asyncio.TimerHandle | None = None
+        self._certain = asyncio.Event()
+        self._certain.set()
         self._closed = False
 
     @property
@@ -75,6 +77,7 @@ class Identity:
         elif elsewhere and self._status.expired is None and (loop := _running_loop()) is not None:
             self._left_at = self._clock.now()
             self._in_doubt = loop.call_later(WORD_DELAY, self._left)
+            self._certain.clear()
         else:
             self._left(elsewhere=elsewhere)
         if not elsewhere:
@@ -110,6 +113,10 @@ class Identity:
             raise IdentityChangedError("Somebody else has signed in since this request was made; it was not sent.")
         return record
 
+    async def certain(self) -> None:
+        """Wait until it is known how a session that was ended in another tab has ended: ``WORD_DELAY`` at most."""
+        await self._certain.wait()
+
     def nobody(self) -> FreshfetchError:
         """Say why there are no tokens."""
         if self._status.expired is not None:
@@ -143,6 +150,7 @@ class Identity:
         if self._in_doubt is not None:
             self._in_doubt.cancel()
             self._in_doubt = None
+            self._certain.set()
 
     def _was_signed_in(self) -> bool:
         """Tell whether a session ended here just now, or is about to: the store can be ahead of the hint."""
