@@ -17,7 +17,6 @@ ADDRESSES = ("auth", "heartbeat", "notes", "data", "echo")
 LOCAL = re.compile(r'\b(href|src)="((?:app|vendor)/[^"]+)"')
 # What the page would have to share the line with before it is seen; see docs/decisions/0011-python-from-an-image.md.
 LATE = (
-    '    <link rel="modulepreload" href="vendor/pyodide/pyodide.asm.mjs">\n',
     '    <link rel="preload" href="vendor/pyodide/pyodide.asm.wasm" as="fetch" crossorigin>\n',
     '    <link rel="preload" href="vendor/pyodide/python_stdlib.zip" as="fetch" crossorigin>\n',
 )
