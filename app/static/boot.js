@@ -4,7 +4,7 @@
 
   // Chromium crashes now and then when it collects garbage while Python runs on a stack of its own, and nothing here
   // needs Python to have one. Without this it has none.
-  delete WebAssembly.Suspending;
+  delete window.WebAssembly?.Suspending;
 
   const root = document.documentElement;
   const isReady = () => root.dataset.ready === "true";
