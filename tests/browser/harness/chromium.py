@@ -27,9 +27,9 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     # Chromium 156 crashes now and then when its garbage collector scans the stack while Python runs on one of its own
-    # (JSPI): "tab crashed", about once in two hundred pages. With room to grow it collects less in the middle of work,
-    # and a collection that is not made in steps does not end between two instructions of Python.
-    "--js-flags=--initial-heap-size=512 --no-incremental-marking",
+    # (JSPI): "tab crashed", about once in two hundred pages. So Python has none, here and in the page; what still has
+    # one has room to grow, and collects less in the middle of work.
+    "--js-flags=--initial-heap-size=512",
 )
 
 

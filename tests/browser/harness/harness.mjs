@@ -1,6 +1,8 @@
 // Boots plain Pyodide with the library from /site.zip, and runs the Python that a test sends.
 import { loadPyodide } from "/vendor/pyodide/pyodide.mjs";
 
+delete WebAssembly.Suspending; // as the page does, see boot.js
+
 const running = new Map();
 const starting = new BroadcastChannel("freshfetch-test-harness");
 const booting = boot();
