@@ -67,6 +67,12 @@ class Keeper:
                 await self._save(text)
                 self._saved = text
 
+    async def disconnect(self, gone: asyncio.Event) -> Message:
+        """Save what a request has changed, and tell it when its client is gone."""
+        await self.keep()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
 
 class Reply:
     """One request's answer, on its way out; also tells the app when nobody waits for it any more."""
@@ -86,9 +92,7 @@ class Reply:
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
-        await self._keeper.keep()
-        await self.gone.wait()
-        return {"type": "http.disconnect"}
+        return await self._keeper.disconnect(self.gone)
 
     async def send(self, message: Message) -> None:
         """Take a part of the answer from the app."""

@@ -29,9 +29,7 @@ class Client:
         if not self._has_given:
             self._has_given = True
             return await self._receive()
-        await self._keeper.keep()
-        await self.gone.wait()
-        return {"type": "http.disconnect"}
+        return await self._keeper.disconnect(self.gone)
 
     async def send(self, message: Message) -> None:
         """Pass on a part of the answer, when all that it tells of is saved."""

@@ -47,7 +47,11 @@ export const kept = async (url) => globalThis.caches?.match(url).catch(() => und
 export const painted = (async () => {
   if (!globalThis.document) return;
   if (document.readyState === "loading") await new Promise((resolve) => addEventListener("DOMContentLoaded", resolve));
-  if (document.visibilityState === "visible") await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  if (document.visibilityState === "hidden") return;
+  await new Promise((resolve) => {
+    requestAnimationFrame(() => setTimeout(resolve));
+    setTimeout(resolve, 1000); // it may be hidden before it was painted
+  });
 })();
 
 /** Lets the page do something else for a moment: what is pressed, or typed, while Python starts. */

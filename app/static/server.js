@@ -68,7 +68,11 @@
   // The page is to be seen before anything is started beside it.
   const painted = async () => {
     if (document.readyState === "loading") await new Promise((resolve) => addEventListener("DOMContentLoaded", resolve));
-    if (document.visibilityState === "visible") await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+    if (document.visibilityState === "hidden") return;
+    await new Promise((resolve) => {
+      requestAnimationFrame(() => setTimeout(resolve));
+      setTimeout(resolve, 1000); // it may be hidden before it was painted
+    });
   };
 
   const startEmbedded = async () => {

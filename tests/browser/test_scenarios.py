@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -195,7 +194,7 @@ def test_a_second_tab_that_is_blocked_closed_or_left_ends_it(page: NotesPage, se
 def test_a_server_out_of_reach_is_said_and_put_back_later(page: NotesPage, server: Server) -> None:
     """At the start nothing is done; in the middle what could not be put back is put back at the next press."""
     before = server.settings()
-    with blocked(page, "*/mock/*"):
+    with page.blocked("*/mock/*"):
         for name in ("expire", "race"):
             press(page, name)
             page.until(partial(now, page, name), "word of it")
@@ -205,19 +204,10 @@ def test_a_server_out_of_reach_is_said_and_put_back_later(page: NotesPage, serve
     server.fault(path="/api/auth/refresh", kind="stall", seconds=60)
     press(page, "sleep")
     page.until(lambda: server.settings() != before, "short-lived tokens")
-    with blocked(page, "*/mock/*"):
+    with page.blocked("*/mock/*"):
         press(page, "sleep")
         page.until(lambda: "could not be put back" in now(page, "sleep"), "word of it")
     server.clear_faults()
     requests, _, _, lost, _ = played(page, "expire")
     assert (requests, lost) == (10, 0)
     assert server.settings() == before
-
-
-@contextmanager
-def blocked(page: NotesPage, pattern: str) -> Iterator[None]:
-    """Let some requests of the page fail."""
-    page.driver.execute_cdp_cmd("Network.enable", {})
-    page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": [pattern]})
-    yield
-    page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})

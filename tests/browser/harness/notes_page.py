@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from selenium.common.exceptions import StaleElementReferenceException
@@ -150,6 +151,14 @@ class NotesPage:
         record = stored(self) or {}
         now = {record[name] for name in ("access_token", "refresh_token") if record.get(name)}
         return now | set(self.script("return window.tapped.tokens"))
+
+    @contextmanager
+    def blocked(self, pattern: str) -> Iterator[None]:
+        """Let some of its requests fail, like those for a file that is not there. Chromium only."""
+        self.driver.execute_cdp_cmd("Network.enable", {})
+        self.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": [pattern]})
+        yield
+        self.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
 
     def violations(self) -> list[str]:
         """Return what the page's policy refused in this window."""

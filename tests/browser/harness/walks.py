@@ -28,11 +28,11 @@ def before_python(page: NotesPage, server: Server) -> Iterator[str]:
         page.driver.get(page.url)
         page.until(lambda: page.find("#boot").is_displayed(), "the progress")
         yield "booting"
-    with _blocked(page, "*/pyodide.mjs"):
+    with page.blocked("*/pyodide.mjs"):
         page.driver.get(page.url)
         page.until(lambda: page.find("#boot-failed").is_displayed(), "the words")
         yield "boot-failed"
-    with _blocked(page, "*/vendor/*"):
+    with page.blocked("*/vendor/*"):
         page.driver.get(page.url)
         page.until(lambda: page.find("#nothing-installed").is_displayed(), "the words")
         yield "nothing-installed"
@@ -124,12 +124,3 @@ def _paused(page: NotesPage, pattern: str) -> Iterator[None]:
     page.driver.execute_cdp_cmd("Fetch.enable", {"patterns": [{"urlPattern": pattern}]})
     yield
     page.driver.execute_cdp_cmd("Fetch.disable", {})
-
-
-@contextmanager
-def _blocked(page: NotesPage, pattern: str) -> Iterator[None]:
-    """Let requests fail, like a file that is not there."""
-    page.driver.execute_cdp_cmd("Network.enable", {})
-    page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": [pattern]})
-    yield
-    page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
