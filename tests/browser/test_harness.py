@@ -75,9 +75,10 @@ def test_windows_share_local_storage(page: Page, new_window: Callable[[], Page])
 
 def test_windows_run_in_processes_of_their_own(page: Page, new_window: Callable[[], Page]) -> None:
     """A window that computes stops nobody but itself, as with real tabs; races between them are real."""
-    other = new_window()
-    busy = page.start("import time; time.sleep(2); time.time()")
-    assert other.run("import time; time.time()") < busy.result()
+    busy = "import time; time.sleep(2); time.time()"
+    waiting = "import asyncio, time; await asyncio.sleep(0.5); time.time()"
+    ended, awoke = run_together([(page, busy), (new_window(), waiting)])
+    assert awoke < ended
 
 
 def test_a_web_lock_has_one_holder_in_all_windows(page: Page, new_window: Callable[[], Page]) -> None:
