@@ -14,14 +14,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from math import inf
 
 LONGEST_TIMER = 86_400.0
 """Seconds: browsers take a timer of more than 24 days for one of none."""
 
 STANDSTILL = 1.0
 """Seconds by which a timer is late when the page was frozen or the device asleep: what arrived meanwhile is read first,
-and has as long for it. Else the tokens of an answer that came in time would be lost to a limit that is over."""
+and whoever waited for it then has as long. Else the tokens of an answer that came in time would be lost to a limit
+that is over. What begins after the standstill has its own limit, to the moment."""
 
 
 @dataclass(order=True, slots=True)
@@ -30,6 +30,7 @@ class Deadline:
 
     when: float
     number: int
+    set_at: float = field(compare=False)
     call: Callable[[], None] = field(compare=False, repr=False)
 
 
@@ -41,7 +42,6 @@ class Deadlines:
         self._timers: list[tuple[float, asyncio.Handle]] = []
         """With the instant at which each goes off: before the one in front of it."""
         self._numbers = count()
-        self._reading_until = -inf
         self._closed = False
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class Deadlines:
 
     def call_at(self, when: float, call: Callable[[], None]) -> Deadline:
         """Call at that instant of the loop's time, or a little later."""
-        deadline = Deadline(when, next(self._numbers), call)
+        deadline = Deadline(when, next(self._numbers), asyncio.get_running_loop().time(), call)
         insort(self._due, deadline)
         self._set_timer()
         return deadline
@@ -97,7 +97,7 @@ class Deadlines:
             return
         loop = asyncio.get_running_loop()
         now = loop.time()
-        when = min(max(self._due[0].when, self._reading_until, now), now + LONGEST_TIMER)
+        when = min(max(self._due[0].when, now), now + LONGEST_TIMER)
         if not self._timers or when < self._timers[-1][0]:
             self._timers.append((when, loop.call_later(when - now, self._go_off)))
 
@@ -105,10 +105,17 @@ class Deadlines:
         planned = self._timers.pop()[0]
         now = asyncio.get_running_loop().time()
         if now - planned > STANDSTILL:
-            self._reading_until = now + STANDSTILL
+            self._let_read(planned, now)
         try:
-            while self._due and max(self._due[0].when, self._reading_until) <= now:
+            while self._due and self._due[0].when <= now:
                 self._due.pop(0).call()
         finally:
             self._set_timer()
             self._tidy_up()
+
+    def _let_read(self, since: float, now: float) -> None:
+        """Put off what was under way when the page stood still."""
+        for deadline in self._due:
+            if deadline.set_at <= since or deadline.when <= now:
+                deadline.when = max(deadline.when, now + STANDSTILL)
+        self._due.sort()

@@ -77,6 +77,26 @@ async def test_limits_of_any_length_are_over_in_their_order() -> None:
     assert over == [1, 6, 7, 9]
 
 
+async def test_after_a_standstill_only_what_was_under_way_has_a_second_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page is frozen for ten seconds: a limit of before is over a second after it, one of afterwards on time."""
+    deadlines, over = Deadlines(), {}
+    loop = asyncio.get_running_loop()
+    without_it = loop.time
+
+    def limit(name: str, seconds: float) -> None:
+        deadlines.call_later(seconds, lambda: over.update({name: seconds_since_start()}))
+
+    limit("due meanwhile", 2.0)
+    limit("due soon after", 11.3)
+    limit("due long after", 20.0)
+    await asyncio.sleep(1)
+    monkeypatch.setattr(loop, "time", lambda: without_it() + 10.0)
+    limit("set afterwards", 0.5)
+    await asyncio.sleep(20)
+    expected = {"set afterwards": 11.5, "due meanwhile": 12.0, "due soon after": 12.0, "due long after": 20.0}
+    assert over == {name: pytest.approx(at) for name, at in expected.items()}
+
+
 async def test_one_that_raises_does_not_stop_the_others() -> None:
     """Two at the same instant, the first raises: the loop hears of it, and the second is called."""
     problems: list[dict[str, Any]] = []
