@@ -32,6 +32,7 @@ class Deadline:
     number: int
     set_at: float = field(compare=False)
     call: Callable[[], None] = field(compare=False, repr=False)
+    was_put_off: bool = field(default=False, compare=False)
 
 
 class Deadlines:
@@ -114,8 +115,13 @@ class Deadlines:
             self._tidy_up()
 
     def _let_read(self, since: float, now: float) -> None:
-        """Put off what was under way when the page stood still."""
+        """Put off, once, what was under way when the page stood still.
+
+        Once: in a tab that has long been hidden a browser calls timers once a minute, so that all of them are late.
+        """
+        until = now + STANDSTILL
         for deadline in self._due:
-            if deadline.set_at <= since or deadline.when <= now:
-                deadline.when = max(deadline.when, now + STANDSTILL)
+            was_under_way = deadline.set_at <= since or deadline.when <= now
+            if was_under_way and deadline.when < until and not deadline.was_put_off:
+                deadline.when, deadline.was_put_off = until, True
         self._due.sort()

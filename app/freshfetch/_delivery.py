@@ -122,6 +122,8 @@ class Delivery:
             finally:
                 self._queue.end(turn, proved=proved)
             if not again:
+                if proved and not request.may_replay:
+                    self._cool_down.worked_at_once()
                 self._note_answer(record, proved=proved, expired=expired, replayed=refused is not None)
                 return response
             refused, renewed = record.access_token, True
@@ -176,6 +178,8 @@ class Delivery:
         current = self._records.load()
         if current is not None and current.access_token == record.access_token:
             now = asyncio.get_running_loop().time()
+            if not request.may_replay:
+                self._cool_down.refused_for_good(record.access_token, now)
             cooling = not self._refresher.active and self._cool_down.forbids_refresh(record.access_token, now)
             if not record.renewable or cooling:
                 return False

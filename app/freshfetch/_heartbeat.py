@@ -129,7 +129,9 @@ class Heartbeat:
         except TransportError as error:
             self._status.announce(HeartbeatFailed(at=self._clock.now(), error=type(error).__name__))
             self._look_again()
-        except FreshfetchError as error:
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a port raises, it goes on
+            if not isinstance(error, FreshfetchError):
+                self._status.report(error)
             self._status.announce(HeartbeatFailed(at=self._clock.now(), error=type(error).__name__))
             self._put_off()
         else:

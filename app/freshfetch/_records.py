@@ -36,7 +36,7 @@ class Records:
         self._unsaved: _Unsaved | None = None
         self._farewell = False
         self._problem = ""
-        self._timed: tuple[str, float] = ("", 0.0)
+        self._timed: tuple[tuple[str, float] | None, float] = (None, 0.0)
 
     @property
     def problem(self) -> str:
@@ -124,8 +124,10 @@ class Records:
             return None
         by_wall = min(record.expires_at - self._clock.now(), record.lifetime)
         monotonic = asyncio.get_running_loop().time()
-        if self._timed[0] != record.access_token:
-            self._timed = (record.access_token, monotonic + by_wall)
+        # A server may grant more time to the token that there is, in place of another token.
+        grant = (record.access_token, record.expires_at)
+        if self._timed[0] != grant:
+            self._timed = (grant, monotonic + by_wall)
         return min(by_wall, self._timed[1] - monotonic)
 
     def _load_stored(self) -> SessionRecord | None:

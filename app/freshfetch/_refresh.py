@@ -212,9 +212,9 @@ class Refresher:
             self._finish()
             self._open_queue(error)
             raise
-        except Exception as error:  # noqa: BLE001 - a port that raises what it should not must not stop the session
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a port raises, it goes on
+            self._status.report(error)
             self._finish()
-            self._report(error)
             unavailable = RefreshUnavailableError(f"The refresh broke down ({type(error).__name__}); see the console.")
             self._open_queue(unavailable)
             raise unavailable from None
@@ -224,10 +224,6 @@ class Refresher:
             return renewed
         finally:
             self._deadlines.cancel(patience)
-
-    def _report(self, error: Exception) -> None:
-        context = {"message": "A port of a freshfetch session raised", "exception": error}
-        asyncio.get_running_loop().call_exception_handler(context)
 
     def _finish(self) -> None:
         self._task = None
@@ -270,7 +266,7 @@ class Refresher:
     async def _redeem(self, record: SessionRecord, generation: int, entered_at: float) -> SessionRecord | _Wait:
         """Present the refresh token and settle what comes back. ``entered_at`` is when the lock was had."""
         if self._rejected is not None and self._rejected[0] == record.refresh_token:
-            raise self._rejected[1]
+            raise self._rejected[1].again()  # a new one: what is raised over and over holds on to all who caught it
         if record.refresh_token is None:
             return await self._end_without_refresh_token(record, generation)
         sent_at = self._clock.now()  # expires_in counts from before the request: too early is the safe side
@@ -431,7 +427,9 @@ class Refresher:
     def _open_queue(self, error: FreshfetchError) -> None:
         """Let the waiting requests go if there is a token that may work; else tell them why there is none."""
         current = self._records.load()
-        if current is not None and (current.access_token != self._failed or self._still_works(current)):
+        if current is None and isinstance(error, SignedOutError):
+            self._queue.release()  # ended in another tab, in a way that each of them waits to hear
+        elif current is not None and (current.access_token != self._failed or self._still_works(current)):
             self._queue.release()
         else:
             self._queue.fail(error.again)

@@ -93,6 +93,7 @@ class CoolDown:
         self._refused: str | None = None
         self._times = 0
         self._until = 0.0
+        self._unproved: str | None = None
 
     def refused_again(self, access_token: str, now: float) -> None:
         """Note that a replay with a new token was refused too."""
@@ -103,6 +104,16 @@ class CoolDown:
     def replay_worked(self) -> None:
         """Note that a refresh helped."""
         self._refused, self._times = None, 0
+
+    def refused_for_good(self, access_token: str, now: float) -> None:
+        """Note a refusal of a request that is not replayed: the next one of its kind stands for the replay."""
+        if self._unproved not in (None, access_token):
+            self.refused_again(access_token, now)
+        self._unproved = access_token
+
+    def worked_at_once(self) -> None:
+        """Note that a request that would not be replayed has succeeded."""
+        self._unproved = None
 
     def forbids_refresh(self, access_token: str, now: float) -> bool:
         """Tell whether a refusal of this token must be handed to the caller as it is."""

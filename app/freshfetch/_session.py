@@ -21,6 +21,7 @@ from ._errors import (
     InvalidRequestError,
     RequestTimeoutError,
     SessionClosedError,
+    SignedOutError,
     StorageError,
     TransportError,
 )
@@ -242,9 +243,13 @@ class Session:
         """
         self._check_open()
         record = self._identity.look()
-        if record is None:
-            raise self._identity.nobody()
-        await self._refresher.refresh(record, self._max_wait)
+        try:
+            if record is None:
+                raise self._identity.nobody()
+            await self._refresher.refresh(record, self._max_wait)
+        except SignedOutError:
+            await self._identity.certain()
+            raise self._identity.nobody() from None
 
     # -- signing in and out --
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -67,3 +68,12 @@ class Status:
     def announce(self, event: Event) -> None:
         """Tell the listeners."""
         self._listeners.announce(event)
+
+    @staticmethod
+    def report(error: BaseException) -> None:
+        """Report what a port raised and should not have; but raise it again if this very task is being cancelled."""
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise error
+        context = {"message": "A port of a freshfetch session raised", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)

@@ -148,13 +148,14 @@ def _tokens(answer: dict[str, Any], secrets: tuple[str, ...]) -> Tokens | None:
         return None
     if not all(value is None or valid_seconds(value) for value in (expires_in, refresh_expires_in)):
         return None
+    secrets = (*secrets, access_token, refresh_token or "")
     return Tokens(
         access_token=access_token,
         refresh_token=refresh_token,
         expires_in=expires_in,
         refresh_expires_in=refresh_expires_in,
-        subject=subject if valid_subject(subject) else None,
-        scope=_scope(answer.get("scope"), (*secrets, access_token, refresh_token or "")),
+        subject=subject if valid_subject(subject) and not _leaks(subject, secrets) else None,
+        scope=_scope(answer.get("scope"), secrets),
     )
 
 

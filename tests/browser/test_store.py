@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
+from mock_server.testing import Server
 from tests.browser.harness.chromium import Page
 
 STORE = """
@@ -107,3 +109,63 @@ def test_a_record_that_grows_a_little_fits_into_a_full_storage(page: Page) -> No
         [room > 10, await store.commit(longer, expected=generation), store.load() == longer]
     """)
     assert saved == [True, True, True]
+
+
+def test_a_tab_without_indexeddb_does_not_take_a_new_session_for_one_that_has_ended(page: Page) -> None:
+    """It signed somebody out; then somebody signed in in a tab that has IndexedDB: that record stays."""
+    page.run(STORE)
+    kept = page.run("""
+        from freshfetch.browser._fence import StorageFence
+
+        without = WebTokenStore(lambda: js.localStorage, "kept")
+        generation = await without.make_current()
+        await without.commit(None, expected=generation)
+        generation = await store.make_current()
+        await store.commit(a_record(generation + 1, "new"), expected=generation)
+        seen = [await without.make_current() >= generation, without.load() and without.load().access_token]
+        generation = await without.make_current()
+        await without.commit(a_record(generation + 1, "newer"), expected=generation)
+        [*seen, await store.make_current() == generation + 1, store.load().access_token]
+    """)
+    assert kept == [True, "new", True, "newer"]
+
+
+ONE_TAB = """
+    import asyncio, js
+    from freshfetch import FreshfetchError
+    from freshfetch.browser import connect
+
+    session = connect("/api/auth", store="session", name="one-tab")
+
+    async def status():
+        try:
+            return (await session.fetch("/api/data")).status
+        except FreshfetchError as error:
+            return type(error).__name__
+"""
+
+
+def test_a_duplicated_tab_takes_nothing_from_its_original(
+    page: Page, new_window: Callable[[], Page], server: Server
+) -> None:
+    """Its copy of sessionStorage serves it while the token works; the refresh token stays with one of the two."""
+    server.settings(grace=0)
+    page.run(ONE_TAB)
+    page.run("await session.sign_in('ada', 'lovelace')")
+    copy = new_window()
+    for name, value in page.script("return Object.entries(sessionStorage)"):
+        copy.script("sessionStorage.setItem(arguments[0], arguments[1])", name, value)
+    copy.run(ONE_TAB)
+    assert [each.run("await status()") for each in (page, copy)] == [200, 200]
+    server.expire()
+    assert copy.run("await status()") == "SignedOutError"
+    assert page.run("await status()") == 200
+    assert copy.run("await session.sign_in('ada', 'lovelace'), await status()")[1] == 200
+    server.expire()
+    assert [each.run("await status()") for each in (page, copy)] == [200, 200]
+    page.load()
+    page.run(ONE_TAB)
+    server.expire()
+    assert page.run("await status()") == 200
+    effects = [entry["effects"] for entry in server.journal("/api/auth/refresh")]
+    assert effects == [["refreshed"]] * 4

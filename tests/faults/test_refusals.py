@@ -118,6 +118,26 @@ async def test_14_the_next_refresh_for_such_a_route_comes_after_the_cool_down(wo
     assert 2 <= world.refreshes() <= 3
 
 
+@pytest.mark.parametrize("kind", ["replay=False", "stream"])
+async def test_14_nor_do_requests_that_are_not_replayed_refresh_for_ever(world: WatchedWorld, kind: str) -> None:
+    """Such a route polled with requests that cannot be replayed: one refresh, then none until the cool-down is over."""
+    tab = await world.signed_in_tab(transport=StreamWire(world.app))
+    await world.fault("/api/data/never", "status", status=401)
+    settings: dict[str, Any] = {"replay": False} if kind == "replay=False" else {"method": "POST"}
+
+    async def poll() -> None:
+        for _ in range(20):
+            body = iter([b"once"]) if kind == "stream" else None
+            await outcomes(tab.session.fetch("/api/data/never", body=body, **settings))
+
+    await poll()
+    assert world.refreshes() == 1
+    assert (await tab.session.fetch("/api/data/other")).ok
+    await asyncio.sleep(31)
+    await poll()
+    assert world.refreshes() == 2
+
+
 # -- 15: refusals that are about something else --
 
 PASSED: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from freshfetch import HeartbeatPolicy, SessionExpired, State
+from freshfetch import HeartbeatPolicy, RequestTimeoutError, SessionExpired, State
 from tests.faults.watched import WatchedTab, WatchedWorld
 from tests.world import START, VirtualClock, eager_retry, outcomes, seconds_since_start
 
@@ -290,6 +290,24 @@ async def test_40_a_hidden_tab_left_alone_asks_nothing_and_is_checked_when_it_is
     await asyncio.sleep(1)
     assert [entry.path for entry in world.journal()] == ["/api/auth/refresh", HEARTBEAT]
     assert tab.session.state is State.SIGNED_IN
+
+
+async def test_40_throttled_timers_keep_limits_too_though_late(world: WatchedWorld) -> None:
+    """Neither the API nor the auth server ever answers a hidden tab: who waits is told, and the lock is let go of."""
+    tab, other = await beating_tab(world), world.tab()
+    await world.fault("/api/data", "stall")
+    tab.person.visible = False
+    with throttled_timers(tab):
+        began = seconds_since_start()
+        with pytest.raises(RequestTimeoutError):
+            await asyncio.wait_for(tab.session.fetch("/api/data", timeout=10), HOUR)
+        assert seconds_since_start() - began <= 3 * MINUTE
+        await asyncio.sleep(1801)
+        await world.fault("/api/auth/refresh", "delay", delay=HOUR, times=1)
+        waiting = asyncio.create_task(outcomes(tab.session.fetch("/api/data/x", timeout=HOUR)))
+        await asyncio.sleep(5 * MINUTE)
+        assert (await other.session.fetch("/api/data/y")).ok
+        assert [answer.ok for answer in await waiting] == [True]
 
 
 async def test_40_an_outage_is_survived_by_throttled_timers_too(world: WatchedWorld) -> None:

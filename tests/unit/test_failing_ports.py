@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from typing import Any
 
 import pytest
 
 from freshfetch import (
+    AuthServerError,
     FreshfetchError,
     HeartbeatFailed,
     HeartbeatPolicy,
     Hint,
     JsonAuthServer,
     RefreshUnavailableError,
+    Request,
     Response,
     RetryPolicy,
     Session,
     SessionRecord,
     State,
     Tokens,
+    is_expired_token,
 )
 from freshfetch._record import LONGEST_LIFETIME
 from freshfetch.memory import MemoryChannel
@@ -159,3 +163,56 @@ async def test_one_failed_heartbeat_is_one_failure(world: World) -> None:
     async with tab.session:
         await until(lambda: tab.seen(HeartbeatFailed))
         assert (tab.session.snapshot().next_heartbeat_in or 0) <= 1
+
+
+async def test_a_port_that_is_cancelled_by_somebody_else_breaks_one_refresh_only(world: World) -> None:
+    """A transport lets go of a CancelledError that nobody here asked for: who waits is told, the next request works."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    await world.control("settings", grace=60)
+    tab = await world.signed_in_tab()
+
+    async def cancel(request: Request) -> None:
+        if request.path == "/api/auth/refresh":
+            raise asyncio.CancelledError
+
+    tab.wire.before_answer = cancel
+    await world.expire()
+    (found,) = await outcomes(tab.session.fetch("/api/data"))
+    assert isinstance(found, RefreshUnavailableError)
+    assert seconds_since_start() < 1
+    assert [type(context["exception"]) for context in told] == [asyncio.CancelledError]
+    tab.wire.before_answer = None
+    assert (await tab.session.fetch("/api/data")).ok
+    await tab.session.refresh()
+    assert tab.session.state is State.SIGNED_IN
+
+
+@pytest.mark.parametrize("problem", [KeyError, asyncio.CancelledError])
+async def test_what_raises_during_a_heartbeat_does_not_end_it(world: World, problem: type[BaseException]) -> None:
+    """A predicate of the page's raises once: it is reported, and the next heartbeats come as before."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    raising = [problem]
+
+    def is_expired(response: Response) -> bool:
+        if raising:
+            raise raising.pop()
+        return is_expired_token(response)
+
+    tab = await world.signed_in_tab(heartbeat=HeartbeatPolicy(interval=10.0, jitter=0.0), is_expired_token=is_expired)
+    async with tab.session:
+        await asyncio.sleep(100)
+    assert [event.error for event in tab.seen(HeartbeatFailed)] == [problem.__name__]
+    assert [type(context["exception"]) for context in told] == [problem]
+    assert len(world.journal("/api/heartbeat")) >= 8
+
+
+async def test_a_rejected_client_is_told_by_a_new_error_each_time(world: World) -> None:
+    """An error that is raised over and over would keep what each of its catchers was doing, tokens and all."""
+    tab = await world.signed_in_tab()
+    await world.fault("/api/auth/refresh", "status", status=400, body={"error": "invalid_client"})
+    errors = [(await outcomes(tab.session.refresh()))[0] for _ in range(3)]
+    assert [type(error) for error in errors] == [AuthServerError] * 3
+    assert len({id(error) for error in errors}) == 3
+    assert len({len(list(traceback.walk_tb(error.__traceback__))) for error in errors[1:]}) == 1

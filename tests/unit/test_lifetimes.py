@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
+from freshfetch import Request, Response
 from tests.world import Tab, World, seconds_since_start
 
 
@@ -37,3 +39,29 @@ async def test_without_leeway_a_token_serves_its_whole_time(world: World) -> Non
     assert (await tab.session.fetch("/api/data")).ok
     assert world.refreshes() == 1
     assert not [entry for entry in world.journal() if entry.status == 401]
+
+
+async def test_a_server_that_grants_more_time_to_the_same_token_is_believed(world: World) -> None:
+    """A sliding expiry: a refresh answers the token there is, with another 300 s: one for fifty requests."""
+    tab = await tab_with(world, 300)
+    token = world.record().access_token
+    send, asked = tab.wire.send, 0
+
+    async def sliding(request: Request) -> Response:
+        nonlocal asked
+        if request.path != "/api/auth/refresh":
+            return await send(request)
+        asked += 1
+        answer = {"accessToken": token, "refreshToken": f"refresh-token-{asked}", "expiresIn": 300}
+
+        async def read() -> bytes:
+            return json.dumps(answer).encode()
+
+        return Response(status=200, url=request.target.url, read=read)
+
+    tab.wire.send = sliding  # type: ignore[method-assign]
+    await asyncio.sleep(299)
+    answers = [await tab.session.fetch("/api/data") for _ in range(50)]
+    assert [answer.status for answer in answers] == [200] * 50
+    assert asked == 1
+    assert tab.session.snapshot().expires_in == pytest.approx(300, abs=1)

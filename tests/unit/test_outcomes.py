@@ -16,6 +16,7 @@ from freshfetch import (
     Refusal,
     Response,
     RetryPolicy,
+    Tokens,
 )
 from tests.world import Tab, World
 
@@ -116,3 +117,15 @@ async def test_the_servers_words_are_shown_without_what_they_were_sent() -> None
         refusal = await JsonAuthServer().read(answer, secrets=(secret,))
         assert secret[3:11] not in repr(refusal)
         assert secret[:9] not in repr(refusal)
+
+
+async def test_a_name_that_repeats_a_token_is_no_name() -> None:
+    """Listeners are told who has signed in: a server that answers its own token as the user tells nobody."""
+    content = json.dumps({"accessToken": "secret-token-0123456789", "user": "token-0123456789"}).encode()
+
+    async def read() -> bytes:
+        return content
+
+    tokens = await JsonAuthServer().read(Response(status=200, url="http://localhost/", read=read), secrets=())
+    assert isinstance(tokens, Tokens)
+    assert tokens.subject is None

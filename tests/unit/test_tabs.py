@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from freshfetch import (
+    Hint,
     RefreshFailed,
     RefreshStarted,
     Request,
@@ -17,8 +18,16 @@ from freshfetch import (
     SessionRecord,
     State,
 )
-from freshfetch.memory import MemoryTokenStore
+from freshfetch.memory import MemoryChannel, MemoryTokenStore
 from tests.world import Tab, World, eager_retry, outcomes, roomy_queue, seconds_since_start, until
+
+
+class SlowChannel(MemoryChannel):
+    """A channel whose words take as long as a browser's do."""
+
+    def publish(self, hint: Hint) -> None:
+        """Tell everybody five milliseconds later."""
+        asyncio.get_running_loop().call_later(0.005, super().publish, hint)
 
 
 async def open_tabs(world: World, number: int, *, retry: RetryPolicy | None = None) -> list[Tab]:
@@ -147,6 +156,17 @@ async def test_a_refresh_ended_by_another_tabs_word_is_told_first(world: World) 
     assert [type(error) for error in await waiting] == [SessionExpiredError]
     told = [type(event) for event in first.events if isinstance(event, (RefreshStarted, RefreshFailed, SessionExpired))]
     assert told == [RefreshStarted, RefreshFailed, SessionExpired]
+
+
+async def test_who_waits_for_the_lock_behind_an_expiry_is_told_of_it_as_such(world: World) -> None:
+    """The tab with the lock hears invalid_grant; the next in line finds nothing, a moment before the word arrives."""
+    world.channel = SlowChannel()
+    first, second = await open_tabs(world, 2)
+    await world.revoke()
+    calls = [tab.session.fetch(f"/api/data/{n}") for n in range(3) for tab in (first, second)]
+    found = await outcomes(*calls, first.session.refresh(), second.session.refresh())
+    assert [type(error) for error in found] == [SessionExpiredError] * 8
+    assert {tab.session.state for tab in (first, second)} == {State.SIGN_IN_REQUIRED}
 
 
 async def test_waiting_in_vain_for_the_lock_is_not_waiting_for_what_another_tab_has_planned(world: World) -> None:

@@ -52,9 +52,10 @@ def connect(
 
     ``auth_server`` is an auth server, or the base URL of one that speaks the JSON API. Sessions of one
     ``name`` share their tokens between tabs; take another name for another API. ``store`` says where the
-    tokens live: ``local`` (all tabs, survives the browser), ``session`` (this tab, survives a reload),
-    ``memory`` (this page, survives nothing), or a store of your own. ``transport`` sends the requests in place of
-    ``FetchTransport``: a class of your own made from it may add a header to each, say.
+    tokens live: ``local`` (all tabs, survives the browser), ``session`` (this tab, survives a reload; a
+    duplicate of the tab has to sign in when its access token ends), ``memory`` (this page, survives nothing),
+    or a store of your own. ``transport`` sends the requests in place of ``FetchTransport``: a class of your
+    own made from it may add a header to each, say.
 
     Raises:
         ConfigurationError: a setting is out of range, or tokens would travel over plain http.

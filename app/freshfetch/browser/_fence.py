@@ -37,7 +37,9 @@ _NO_MARK = Mark(0, present=False)
 
 
 class Fence:
-    """A compare-and-swap that all tabs share."""
+    """A compare-and-swap that all tabs share. It is right where storage says something else."""
+
+    leads = True
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -111,7 +113,13 @@ class Fence:
 
 
 class StorageFence:
-    """The same within one process: for sessionStorage, which no other tab sees, and where IndexedDB is refused."""
+    """The same within one process: for sessionStorage, which no other tab sees, and where IndexedDB is refused.
+
+    It lies beside the record and is written after it, and other tabs may go by IndexedDB: so a record that it does
+    not know of is a newer one.
+    """
+
+    leads = False
 
     def __init__(self, area: Callable[[], Any], key: str) -> None:
         self._area = area

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from secrets import token_hex
 from typing import Any
 
 import js
@@ -13,6 +14,9 @@ from pyodide.ffi import JsException, create_proxy, to_js
 from .._deadlines import Deadlines
 from .._errors import TransportError
 from ..memory import MemoryLock
+
+LONGEST_RELOAD = 1.0
+"""Seconds in which a page that is loaded anew has left its locks."""
 
 
 class WebLock:
@@ -40,6 +44,41 @@ class WebLock:
             yield
         finally:
             release()
+
+
+class PageClaim:
+    """A page's right to what its sessionStorage holds, by a lock that is held for as long as the page lives.
+
+    Duplicating a tab, or opening one from a script, copies its sessionStorage (HTML, "create a new top-level
+    traversable"): then two pages have the same, and the lock goes to one of them.
+    """
+
+    def __init__(self, area: Callable[[], Any], key: str) -> None:
+        self._area = area
+        self._key = f"{key}:page"
+        self._deadlines = Deadlines()
+        self._taken = False
+
+    async def take(self) -> bool:
+        """Claim it; False for a copy of what another page has claimed, which this page may replace by its own."""
+        if self._taken:
+            return True
+        try:
+            if js.window.top != js.window:  # a frame has not a copy of what its page has, but the same
+                return True
+            name = self._area().getItem(self._key)
+            is_own = not isinstance(name, str) or await self._lock(name)
+            if not is_own or not isinstance(name, str):
+                name = token_hex(8)
+                self._area().setItem(self._key, name)
+                await self._lock(name)
+        except (JsException, AttributeError):  # storage or locks are refused: there is nothing to be claimed
+            is_own = True
+        self._taken = True
+        return is_own
+
+    async def _lock(self, name: str) -> bool:
+        return await _acquire(f"{self._key} {name}", LONGEST_RELOAD, self._deadlines) is not None
 
 
 async def _enter(name: str, timeout: float, deadlines: Deadlines) -> Callable[[], None] | None:

@@ -22,6 +22,7 @@ from pyodide.ffi import JsException
 from .._errors import StorageError
 from .._record import SessionRecord
 from ._fence import Fence, FenceUnavailableError, Mark, StorageFence
+from ._lock import PageClaim
 
 LONGEST_LAG = 0.5
 """Seconds to wait for another tab's write; it took about 5 ms whenever it was measured."""
@@ -33,9 +34,12 @@ _ROOM = 256
 class WebTokenStore:
     """One JSON value under the key ``freshfetch:{name}``."""
 
-    def __init__(self, area: Callable[[], Any], name: str, fence: Fence | None) -> None:
+    def __init__(
+        self, area: Callable[[], Any], name: str, fence: Fence | None = None, *, claim: PageClaim | None = None
+    ) -> None:
         self._area = area
         self._key = f"freshfetch:{name}"
+        self._claim = claim
         self._fence: Fence | StorageFence = fence or StorageFence(area, self._key)
         self._seen: tuple[str, SessionRecord] | None = None
 
@@ -46,8 +50,12 @@ class WebTokenStore:
 
     @classmethod
     def session(cls, name: str) -> WebTokenStore:
-        """Keep it in sessionStorage: this tab alone, so there is nobody to be fenced against."""
-        return cls(lambda: js.sessionStorage, name, None)
+        """Keep it in sessionStorage: this tab alone, so there is nobody to be fenced against.
+
+        A tab that is duplicated has a copy of it, and one refresh token is not for two: the copy uses the access
+        token for as long as it works, and is signed out then. While signed in the page is not kept for going back.
+        """
+        return cls(lambda: js.sessionStorage, name, claim=PageClaim(lambda: js.sessionStorage, f"freshfetch:{name}"))
 
     def load(self) -> SessionRecord | None:
         """Return the record."""
@@ -60,6 +68,8 @@ class WebTokenStore:
 
     async def make_current(self) -> int:
         """Wait until the record is not older than the generation of record; return that generation."""
+        if self._claim is not None and not await self._claim.take():
+            self._write(None)  # nobody else sees this storage, and what it holds is another page's
         try:
             return await self._catch_up()
         except FenceUnavailableError:
@@ -97,7 +107,10 @@ class WebTokenStore:
         if record is not None and record.generation > mark.generation:
             ahead = Mark(record.generation, present=True)
             return ahead.generation if await fence.advance(mark.generation, ahead, _nothing) else mark.generation
-        if record is not None and not mark.present:
+        if record is not None and not mark.present and not fence.leads:
+            mark = replace(mark, present=True)
+            await fence.advance(mark.generation, mark, lambda: self._write(replace(record, generation=mark.generation)))
+        elif record is not None and not mark.present:
             # Signed out: what is left must not come back to life.
             await fence.advance(mark.generation, mark, lambda: self._write(None))
         elif record is not None and record.generation < mark.generation:
