@@ -54,19 +54,26 @@ def build(out: Path, api: Api | None = None) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         stage = Path(temporary)
         files = {**copied(), **compiled(stage), "pyscript.json": b""}
+        sizes = {name: len(content) for name, content in files.items()}
         html = (ROOT / "index.html").read_text()
         service = (STATIC / "service-worker.js").read_text()
         # Of the image what it is made from counts: it is never quite the same.
         made = [content for name, content in files.items() if name != IMAGE] + [(TOOLS / "image.mjs").read_bytes()]
-        folder = f"build-{digest([*made, html.encode(), service.encode(), repr(api).encode()])}"
-        files["pyscript.json"] = json.dumps(config(folder, api)).encode()
+
+        def around(folder: str) -> Files:
+            """Return what names the folder."""
+            return {
+                "pyscript.json": json.dumps(config(folder, api)).encode(),
+                "index.html": page(html, folder, sizes, api).encode(),
+                "service-worker.js": with_files(service, folder, files).encode(),
+            }
+
+        folder = f"build-{digest([*made, *around('').values()])}"
+        top = around(folder)
+        files["pyscript.json"] = top.pop("pyscript.json")
         site = stage / "site"
         write(site / folder, files)
-        sizes = {name: len(content) for name, content in files.items()}
-        write(site, {
-            "index.html": page(html, folder, sizes, api).encode(),
-            "service-worker.js": with_files(service, folder, files).encode(),
-        })  # fmt: skip
+        write(site, top)
         shutil.rmtree(out, ignore_errors=True)
         shutil.move(site, out)
     return folder

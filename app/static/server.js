@@ -46,7 +46,8 @@
     }
     if (worker) return; // it is starting, or waits for its turn
     worker = new Worker(url, options);
-    worker.addEventListener("message", () => (worker = null)); // all it ever says is that it has ended
+    // All it ever says is that it has ended; and it may not have begun.
+    for (const end of ["message", "error"]) worker.addEventListener(end, () => (worker = null));
   };
 
   const controlled = () =>
@@ -80,23 +81,24 @@
     // The service worker finds nobody who answers: the worker was ended.
     services.addEventListener("message", ({ data }) => data === "start the server" && startWorker());
     services.startMessages();
-    painted().then(startWorker);
-    return Promise.race([startService().then(() => true), after(PATIENCE).then(() => false)]);
+    const started = Promise.all([startService(), painted().then(startWorker)]).then(() => true);
+    started.then(() => tell(WORDS.embedded)).catch(() => {}); // it may be late
+    return Promise.race([started, after(PATIENCE).then(() => false)]);
   };
 
-  const say = (words) => {
-    const place = document.getElementById("server-place");
-    if (place) place.textContent = words;
+  const tell = (words) => {
+    const act = () => {
+      const [place, card] = ["server-place", "server-missing"].map((id) => document.getElementById(id));
+      if (place) place.textContent = words;
+      if (card) card.hidden = words !== WORDS.missing;
+    };
+    if (document.readyState === "loading") addEventListener("DOMContentLoaded", act);
+    else act();
   };
   const WORDS = {
     embedded: "inside this browser. What it knows stays in this browser, until you clear the data of this site.",
     missing: "that should run inside this browser, which does not let it. Is this a private window, or plain http?",
   };
-  const whenRead = (act) => {
-    if (document.readyState === "loading") addEventListener("DOMContentLoaded", act);
-    else act();
-  };
-
   const start = async () => {
     if (!chosen) {
       // Storage may be refused: then there is none. One that keeps files may come when it likes.
@@ -104,9 +106,9 @@
       else await removeService().catch(() => {});
       return true;
     }
-    whenRead(() => say(WORDS.embedded));
+    tell(WORDS.embedded);
     const reachable = await startEmbedded().catch(() => false);
-    if (!reachable) whenRead(() => say(WORDS.missing));
+    if (!reachable) tell(WORDS.missing);
     return reachable;
   };
 

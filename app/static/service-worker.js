@@ -192,19 +192,24 @@ async function watch(host) {
 // ---- the files of a built site, for the next visit and for times without a network ----
 //
 // - Each build has a cache, and a folder of its own name: a page gets all its files from one build.
-// - The page itself is put in last, so a cache that has it has everything, and before that it is not shown.
+// - The page itself is put in last, so a cache that has it has everything. A build that could not be kept whole leaves
+//   nothing behind: there is no room to waste.
+// - Until a build is kept its page comes from the host. An older one is shown only if the host does not answer: it may be
+//   the one that did not work.
 // - Nothing is fetched for keeping before the page says "keep": a first visit needs the network for itself.
 
 const BUILD = null; // tools/site.py writes it: { folder, files }
 const PACKED = ".packed"; // as tools/site_page.py names what is compressed
 const TYPES = { wasm: "application/wasm", zip: "application/zip" };
 const KEPT = `freshfetch files ${ROOT.pathname} `;
+const OWN = KEPT + BUILD?.folder;
+const PATIENCE = 5_000; // milliseconds for the host to begin to answer, where there is an older page
 
 let keeping = null;
 addEventListener("message", (event) => {
   if (event.data !== "keep" || !BUILD) return;
   keeping ??= keep().finally(() => (keeping = null));
-  event.waitUntil(keeping);
+  event.waitUntil(keeping.catch(() => {})); // no room, or no network: the next page that is there asks again
 });
 
 function isKept(url) {
@@ -216,13 +221,23 @@ function isKept(url) {
 function route(event) {
   if (!BUILD || !event.addRoutes) return;
   const urlPattern = new URLPattern({ baseURL: ROOT.origin, pathname: `${ROOT.pathname}${BUILD.folder}/*`, search: "*" });
-  event.addRoutes({ condition: { urlPattern }, source: { cacheName: KEPT + BUILD.folder } });
+  event.addRoutes({ condition: { urlPattern }, source: { cacheName: OWN } });
 }
 
 async function file(request) {
-  const wanted = PAGES.includes(below(new URL(request.url))) ? ROOT : request;
-  const found = await caches.match(wanted, { cacheName: KEPT + BUILD.folder });
-  return found ?? (await olderFile(wanted)) ?? fetch(request);
+  const isPage = PAGES.includes(below(new URL(request.url)));
+  const found = await caches.match(isPage ? ROOT : request, { cacheName: OWN });
+  if (found) return found;
+  return isPage ? newestPage(request) : ((await olderFile(request)) ?? fetch(request));
+}
+
+async function newestPage(request) {
+  const older = await olderFile(ROOT);
+  const fetched = fetch(request, { cache: "no-cache" }); // what the browser has of it may be an older one as well
+  if (!older) return fetched;
+  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE, older));
+  const answered = fetched.then((response) => (response.ok || response.type === "opaqueredirect" ? response : older));
+  return Promise.race([answered.catch(() => older), late]);
 }
 
 async function olderFile(wanted) {
@@ -233,17 +248,30 @@ async function olderFile(wanted) {
 }
 
 async function older() {
-  return (await caches.keys()).filter((name) => name.startsWith(KEPT) && name !== KEPT + BUILD.folder).reverse();
+  return (await caches.keys()).filter((name) => name.startsWith(KEPT) && name !== OWN).reverse();
 }
 
 async function keep() {
-  const cache = await caches.open(KEPT + BUILD.folder);
+  const cache = await caches.open(OWN);
   if (await cache.match(ROOT)) return;
+  try {
+    await fill(cache);
+  } catch (problem) {
+    await caches.delete(OWN);
+    throw problem;
+  }
+  // The last one that is whole may be open in a tab.
+  const names = await older();
+  const whole = await Promise.all(names.map((name) => caches.match(ROOT, { cacheName: name })));
+  const spared = names[whole.findIndex(Boolean)];
+  await Promise.all(names.map((name) => name === spared || caches.delete(name)));
+}
+
+async function fill(cache) {
   await Promise.all(BUILD.files.map((name) => put(cache, name)));
   const page = await fetch(ROOT, { cache: "no-cache" });
-  if (!(await page.clone().text()).includes(BUILD.folder)) return; // the host has a newer one already
+  if (!(await page.clone().text()).includes(BUILD.folder)) throw new TypeError("the host has a newer one already");
   await cache.put(ROOT, page);
-  for (const name of (await older()).slice(1)) await caches.delete(name); // the last one may be open in a tab
 }
 
 async function put(cache, name) {

@@ -36,6 +36,10 @@ PYTHON = """
     return import(url).then(({ loadPyodide }) => loadPyodide())
         .then((python) => String(python.runPython(`import random, sys, time\n${expression}`)));
 """
+NO_WORKER = {
+    "no service worker": "Object.defineProperty(Navigator.prototype, 'serviceWorker', {get() {}})",
+    "no shared worker": "SharedWorker = class { constructor() { throw new DOMException('no', 'SecurityError'); } }",
+}
 CONTROLLED = "return navigator.serviceWorker.controller?.scriptURL"
 FETCHED = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
 
@@ -142,6 +146,61 @@ def test_an_update_comes_whole(open_page: Callable[[], NotesPage], host: StaticH
         assert build_of(page.open()) == {new}
     names = page.until(lambda: page.script("return caches.keys().then((names) => names[2] ? null : names)"), "two")
     assert [name.split()[-1] for name in names] == [f"build-{number:012x}" for number in (1, 2)]
+
+
+def test_a_build_that_does_not_start_is_got_over(
+    open_page: Callable[[], NotesPage], host: StaticHost, tmp_path: Path
+) -> None:
+    """It was kept by a visit to the one before, and never ran. The next one that is on the host takes its place."""
+    page = open_page()
+    kept(page)
+    broken, mended = (
+        rebuilt(host.folder, tmp_path / name, name) for name in ("build-0000000000aa", "build-0000000000bb")
+    )
+    (broken / broken.name / "app" / "main.py").write_text("raise RuntimeError\n")
+    host.folder = broken
+    page.open()
+    page.until(partial(is_kept, page, broken.name), "what does not start")
+    page.driver.get(host.url)
+    page.until(lambda: page.find("#boot-failed").is_displayed(), "the sentence")
+    host.folder = mended
+
+    def comes() -> bool:
+        page.driver.get(host.url)
+        return mended.name in page.driver.page_source
+
+    page.until(comes, "the next one")
+    assert build_of(page.ready()) == {mended.name}
+
+
+def test_a_build_that_cannot_be_kept_whole_leaves_nothing_behind(
+    open_page: Callable[[], NotesPage], host: StaticHost, tmp_path: Path
+) -> None:
+    """One of its files is not to be had: it is used from the host, and takes up no room."""
+    page = open_page()
+    old = kept(page).split()[-1]
+    new = rebuilt(host.folder, tmp_path / "build-0000000000cc", "build-0000000000cc")
+    (new / new.name / "vendor" / "pico" / "LICENSE.md").unlink()
+    host.folder = new
+    page.open()
+    page.until(lambda: host.asked[f"{new.name}/vendor/pico/LICENSE.md"], "the attempt")
+    page.until(lambda: [name.split()[-1] for name in page.script("return caches.keys()")] == [old], "its end")
+    assert build_of(page.open()) == {new.name}
+
+
+@pytest.mark.parametrize("how", NO_WORKER)
+def test_a_server_that_cannot_be_started_is_said_where_one_signs_in(
+    module_browser: Chromium, host: StaticHost, how: str
+) -> None:
+    """A sentence with what to do, above the form, and not that Python did not start."""
+    page = NotesPage(module_browser, host.url)
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    script = module_browser.driver.execute_cdp_cmd(command, {"source": NO_WORKER[how]})
+    page.open()
+    page.until(lambda: page.find("#server-missing").is_displayed(), "the sentence")
+    assert not page.find("#boot-failed").is_displayed()
+    assert page.find("#sign-in-form").is_displayed()
+    module_browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
 def rebuilt(folder: Path, target: Path, name: str) -> Path:

@@ -96,6 +96,21 @@ def test_a_build_is_named_after_what_it_holds() -> None:
     assert len({site.digest(parts) for parts in ([b"a", b"b"], [b"ab"], [b"b", b"a"])}) == 3
 
 
+def test_other_settings_or_another_page_make_another_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a folder's name is made from is all that a visitor gets: else they would never get the rest."""
+    monkeypatch.setattr(site, "copied", dict)
+    monkeypatch.setattr(site, "compiled", lambda _stage: {})
+    built = [site.build(tmp_path), site.build(tmp_path), site.build(tmp_path, Api("https://api.example"))]
+    given, made = site.settings(), site_page.page
+    monkeypatch.setattr(site, "settings", lambda: {**given, "plugins": []})
+    built.append(site.build(tmp_path))
+    monkeypatch.setattr(site, "page", lambda *given: made(*given) + "<!-- other -->")
+    built.append(site.build(tmp_path))
+    assert built[0] == built[1]
+    assert len(set(built)) == 4
+    assert (tmp_path / built[-1] / "pyscript.json").is_file()
+
+
 # -- which modules of the standard library are needed --
 
 
