@@ -11,6 +11,7 @@ const LONGEST_FOLLOWED = 120;
 const AXIS = 24; // pixels
 const WALL_CLOCK = 60; // seconds in view from which the axis tells the time of day
 const STEP = 1.5; // how much one press zooms
+const SLOP = 8; // pixels in which a finger has not made up its mind
 const SMOOTH = 30; // milliseconds between two pictures of what goes on
 const CALM = 250; // the same for those who asked for less motion
 
@@ -134,6 +135,7 @@ export function mount(panel) {
   const zoom = d3
     .zoom()
     .filter((event) => (event.type === "wheel" ? mayZoom(event) : !event.button && !event.ctrlKey))
+    .touchable(false)
     .on("zoom", ({ transform, sourceEvent }) => {
       const factor = transform.k / before.k;
       const shift = transform.x - factor * before.x;
@@ -149,6 +151,20 @@ export function mount(panel) {
       before = view.__zoom = d3.zoomIdentity; // the view keeps its own account
     });
   d3.select(view).call(zoom).on("dblclick.zoom", null);
+
+  // A finger moves it sideways. Up and down it scrolls, as everywhere: then the browser takes the pointer away.
+  let finger = null;
+  view.addEventListener("pointerdown", ({ pointerType, isPrimary, pointerId, clientX }) => {
+    if (pointerType === "touch") finger = isPrimary ? { pointerId, clientX } : null;
+  });
+  view.addEventListener("pointermove", ({ pointerId, clientX }) => {
+    if (pointerId !== finger?.pointerId) return;
+    const by = finger.clientX - clientX;
+    if (!finger.moves && Math.abs(by) < SLOP) return;
+    finger = { pointerId, clientX, moves: true };
+    moveBy(by / view.clientWidth);
+  });
+  for (const end of ["pointerup", "pointercancel"]) view.addEventListener(end, () => (finger = null));
 
   // A wheel that turns over the timeline on its way down the page is not meant for it.
   function mayZoom(event) {

@@ -14,6 +14,16 @@ from tests.browser.harness.chromium import Chromium
 from tests.browser.harness.notes_page import NotesPage
 
 VIEW = "#timeline-view"
+# A headless browser does not scroll by touch. What it would not scroll for is what somebody has prevented.
+TAKEN_FROM_THE_BROWSER = """
+    const [target] = arguments;
+    const at = (clientY) => [new Touch({identifier: 1, target, clientX: 200, clientY})];
+    return [["touchstart", 200], ["touchmove", 150], ["touchmove", 100], ["touchend", 100]].filter(([kind, y]) => {
+        const touches = kind === "touchend" ? [] : at(y);
+        const event = new TouchEvent(kind, {touches, changedTouches: at(y), bubbles: true, cancelable: true});
+        return !target.dispatchEvent(event);
+    });
+"""
 PAINTED = """
     const canvas = document.querySelector("#timeline-canvas");
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -142,6 +152,44 @@ def test_keys_wheel_and_mouse_move_it(page: NotesPage) -> None:
     page.until(lambda: drawn(page, "lanes") == made(page), "everything")
     shown.send_keys(Keys.END)
     page.until(lambda: page.seen("#timeline-live") == "Pause", "live")
+
+
+def test_a_finger_scrolls_over_it_and_moves_it_sideways(page: NotesPage) -> None:
+    """Up and down is left to the browser, and the timeline goes on living; sideways it shows what was before."""
+    page.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    page.open()
+    page.until(lambda: page.find("#timeline-panel").is_displayed(), "the timeline")
+    page.script(f"document.querySelector('{VIEW}').scrollIntoView({{ block: 'center' }})")
+    page.until(lambda: drawn(page, "lanes") == made(page) > 0 and "under way" not in said(page), "its first lanes")
+    swipe(page, yDistance=-100)
+    assert page.script(TAKEN_FROM_THE_BROWSER, page.find(VIEW)) == []
+    assert page.seen("#timeline-live") == "Pause"
+    page.press("#timeline-all")
+    shown = view(page)
+    swipe(page, xDistance=100)
+    page.until(lambda: drawn(page, "from") < shown[0], "the timeline to move")
+    assert span(page) == near(shown[1] - shown[0])
+
+
+def test_the_legend_has_its_colours_where_a_person_has_chosen_theirs(page: NotesPage) -> None:
+    """Forced colours would leave nothing of what is told by a background; what is drawn keeps the ink it is said to."""
+    forced = {"features": [{"name": "forced-colors", "value": "active"}]}
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", forced)
+    colours = page.script("""
+        return [...document.querySelectorAll(".swatch")].map((each) => {
+            const { backgroundColor, backgroundImage } = getComputedStyle(each);
+            return `${backgroundColor} ${backgroundImage}`;
+        });
+    """)
+    assert len(colours) == len(set(colours)) == 9
+
+
+def swipe(page: NotesPage, **distance: int) -> None:
+    """Draw a finger over the middle of the timeline."""
+    box = page.script(f"return document.querySelector('{VIEW}').getBoundingClientRect().toJSON()")
+    start = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    gesture = {"gestureSourceType": "touch", "preventFling": True, **start, **distance}
+    page.driver.execute_cdp_cmd("Input.synthesizeScrollGesture", gesture)
 
 
 def turn_wheel(page: NotesPage, *, ctrl: bool = False) -> None:
