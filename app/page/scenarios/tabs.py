@@ -16,7 +16,7 @@ from pyodide.ffi import JsException, create_proxy
 
 from freshfetch import FreshfetchError
 
-from ..elements import Tasks
+from ..elements import Tasks, listen
 from .clients import Fresh, Places
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class SecondTab:
                 continue
             if heard["what"] == what:
                 return heard
+            if heard["what"] == "gone":
+                break
             if heard["what"] == "not-signed-in":
                 raise TabGone(NOT_SIGNED_IN)
         raise TabGone(GONE)
@@ -159,6 +161,8 @@ class Guest:
     async def _serve(self, run: str) -> None:
         wire = Wire(run, "second")
         client = Fresh(self._session, self._ledger, self._places, f"{run}b", self._people)
+        # A hidden page, as the first one is meanwhile, may be let look at its clock once a minute only: it is told.
+        listen(js.window, "pagehide", lambda _: wire.say("gone"))
         wire.say("ready")
         while True:
             heard = await wire.hear()
