@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from freshfetch import Body, FreshfetchError, Headers, Request
@@ -14,6 +15,7 @@ from .ledger import Ledger
 if TYPE_CHECKING:
     from freshfetch import Transport
 
+NO_ANSWER = (0, HTTPStatus.TOO_MANY_REQUESTS)
 BEYOND = 10**15
 """The number of an entry that will never be: what is asked for from there on is nothing, and quickly told."""
 LONGEST = 15.0
@@ -34,11 +36,14 @@ class MockControls:
         self._looking = asyncio.Lock()
         self.counts = Counts()
 
-    async def exist(self) -> bool:
-        """Tell whether there are any; the counting starts now."""
+    async def exist(self) -> bool | None:
+        """Tell whether there are any, None when nobody answers; the counting starts now."""
         if not self._base:
             return False
-        entries = await self._entries(0)
+        status, content = await self._send("GET", "journal?since=0")
+        if status in NO_ANSWER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return None
+        entries = (content or {}).get("entries")
         if entries:
             self._last = entries[-1]["number"]
             self._ledger.read(entries)
@@ -119,6 +124,12 @@ class MockControls:
         return None if answer is None else list(answer.get("entries", ()))
 
     async def _ask(self, method: str, path: str, content: dict[str, object] | None = None) -> dict[str, Any] | None:
+        return (await self._send(method, path, content))[1]
+
+    async def _send(
+        self, method: str, path: str, content: dict[str, object] | None = None
+    ) -> tuple[int, dict[str, Any] | None]:
+        """Return the status, 0 when there was no answer, and what the answer holds if it is a good one."""
         body, headers = None, Headers()
         if content is not None:
             body, headers = Body(json.dumps(content)), Headers({"Content-Type": "application/json"})
@@ -128,6 +139,9 @@ class MockControls:
             async with asyncio.timeout(LONGEST):
                 response = await self._transport.send(request)
                 text = await response.text()
-            return dict(json.loads(text or "{}")) if response.ok else None
-        except (FreshfetchError, TimeoutError, ValueError):
-            return None
+        except (FreshfetchError, TimeoutError):
+            return 0, None
+        try:
+            return response.status, dict(json.loads(text or "{}")) if response.ok else None
+        except (ValueError, TypeError):
+            return response.status, None

@@ -208,16 +208,20 @@ class Notebook:
 
     async def _save(self, note: Note) -> None:
         """Bring the server to what the person wants, and once more if that has changed meanwhile."""
-        try:
-            while note.unsaved and not note.blank:
-                self._set(note, SaveState.SAVING)
+        while note.unsaved and not note.blank:
+            self._set(note, SaveState.SAVING)
+            wanted = note.text, note.deleted
+            try:
                 await self._send(note)
-                self._keep()
-        except FreshfetchError as error:
-            self._set(note, self._state_after(error), error)
-        else:
-            note.state, note.error = SaveState.EMPTY if note.blank else SaveState.SAVED, None
-            self._server_answers()
+            except FreshfetchError as error:
+                state = self._state_after(error)
+                if state is SaveState.FAILED and (note.text, note.deleted) != wanted:
+                    continue  # what was refused is not what the person wants by now
+                self._set(note, state, error)
+                return
+            self._keep()
+        note.state, note.error = SaveState.EMPTY if note.blank else SaveState.SAVED, None
+        self._server_answers()
 
     async def _send(self, note: Note) -> None:
         url, wanted = f"{self._url}/{note.id}", None if note.deleted else note.text

@@ -147,7 +147,7 @@ class Notes:
             return self._drafts.join(subject, draft)
         book = self._books[subject]
         is_safe = book.take_over(draft)
-        if book is self._book and not self._box.value:
+        if book is self._book and not str(self._box.value).strip():
             self._box.value = book.new
         return is_safe
 
@@ -278,9 +278,11 @@ class Row:
         self.item.dataset.deleted = str(note.deleted).lower()
         set_text(self._state, words)
         self._draw_text(note)
-        self._again.hidden = state is not SaveState.FAILED
         self._delete.hidden = note.deleted
         self.undo.hidden = not note.deleted
+        if has_focus(self._again) and state is not SaveState.FAILED:
+            (self.undo if note.deleted else self.text).focus()  # what was pressed goes; the keyboard stays at its note
+        self._again.hidden = state is not SaveState.FAILED
         return failed or remarked
 
     def _draw_text(self, note: Note) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .elements import Element, clone, find, listen, set_text
+from .elements import Element, clone, find, focus_is_lost, has_focus, listen, set_text
 
 
 class Notices:
@@ -15,7 +15,9 @@ class Notices:
         self._place = find("notices")
         self._shown: dict[str, Element] = {}
         self._actions: dict[str, Callable[[], None]] = {}
+        self._before: Element = None
         listen(self._place, "click", self._on_click)
+        listen(self._place, "focusin", self._on_focus)
 
     def show(
         self, name: str, text: str, *, tone: str = "plain", action: tuple[str, Callable[[], None]] | None = None
@@ -29,10 +31,13 @@ class Notices:
         notice.dataset.tone = tone
         set_text(notice.querySelector(".notice-text"), text)
         button = notice.querySelector("button")
+        had_focus = has_focus(button)
         button.hidden = action is None
         if action is not None:
             set_text(button, action[0])
             self._actions[name] = action[1]
+        elif had_focus:
+            self._go_back()
 
     def detail(self, name: str, text: str) -> None:
         """Add what changes every second; it is not read out."""
@@ -46,8 +51,24 @@ class Notices:
     def hide(self, name: str) -> None:
         """Take a notice away."""
         notice = self._shown.pop(name, None)
-        if notice is not None:
-            notice.remove()
+        if notice is None:
+            return
+        had_focus = has_focus(notice)
+        notice.remove()
+        if had_focus:
+            self._go_back()
+
+    def _on_focus(self, event: Any) -> None:
+        """Take note where the keyboard was before."""
+        if event.relatedTarget and not self._place.contains(event.relatedTarget):
+            self._before = event.relatedTarget
+
+    def _go_back(self) -> None:
+        """Give the keyboard back: the button that it was at is gone."""
+        if self._before is not None:
+            self._before.focus()
+        if focus_is_lost():
+            find("app").focus()
 
     def _on_click(self, event: Any) -> None:
         button = event.target.closest("button")

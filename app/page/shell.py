@@ -41,16 +41,18 @@ if TYPE_CHECKING:
     from .tour import Tour
 
 TICK = 1.0
-LOOK_EVERY = 2
-"""Ticks between two looks at what the server saw."""
+LOOK_EVERY = 2.0
+"""Seconds between two looks at what the server saw."""
+LOOK_AGAIN = 5.0
+"""Seconds between two looks whether the server can be looked at at all, while it does not answer."""
 PATIENCE = 0.4
 """Seconds a renewal may take before anybody is told."""
 LONGEST_TRY = 10.0
 """Seconds the server has to answer somebody who asked whether it is back."""
 ENDED = "Your session has ended. What you wrote is kept."
 STORAGE_REFUSED = (
-    "This browser does not let the page keep you signed in: a reload will ask for your password. "
-    "To change that, allow this site to store data."
+    "This browser does not let the page keep anything: a reload will ask for your password, and what is not saved yet "
+    "is in this page only. To change that, allow this site to store data."
 )
 REVOCATION_FAILED = (
     "You are signed out here, but the server could not be told. "
@@ -101,7 +103,7 @@ class Shell:
         self._last_subject = ""
         self._why = ""
         self._in_trouble = False
-        self._trouble = trouble(State.OFFLINE)
+        self._trouble = ""
         self._is_trying = False
         self._tried_in_vain = False
         self._unsaved = False
@@ -117,14 +119,25 @@ class Shell:
         listen(js.window, "online", lambda _: self._notes.wake())
         self._begin()
         self._timeline.start()
-        await self._find_controls()
-        ticks = 0
+        self._tasks.start(self._watch_server())
         while True:
             self._tick()
-            if ticks % LOOK_EVERY == 0 and self._session.state is not State.OFFLINE:
-                await self._server_panel.look()
-            ticks += 1
             await asyncio.sleep(TICK)
+
+    async def _watch_server(self) -> None:
+        """Look what the server saw, now and then, if it can be looked at."""
+        while (exist := await self._mock.exist()) is None:  # noqa: ASYNC110 - it may be starting yet
+            await asyncio.sleep(LOOK_AGAIN)
+        if not exist:
+            self._server_panel.hide()
+            self._controls.set_missing()
+            self._controls.draw(self._session.subject)
+            return
+        self._scenarios.start()
+        while True:
+            if self._session.state is not State.OFFLINE:
+                await self._server_panel.look()
+            await asyncio.sleep(LOOK_EVERY)
 
     def _begin(self) -> None:
         """Take over from the static page."""
@@ -136,17 +149,10 @@ class Shell:
                 self._sign_in.hide()
                 self._tour.offer()
         self._draw()
-        find("boot").hidden = True
+        for early in ("boot", "boot-failed"):  # where something failed Python may be there all the same
+            find(early).hidden = True
         js.document.documentElement.dataset.ready = "true"
         self._sign_in.start()
-
-    async def _find_controls(self) -> None:
-        if await self._mock.exist():
-            self._scenarios.start()
-        else:
-            self._server_panel.hide()
-            self._controls.set_missing()
-            self._controls.draw(self._session.subject)
 
     # -- what the session tells --
 
@@ -205,12 +211,7 @@ class Shell:
         self._show_notes(self._last_subject)
         self._tour.hide()
         self._notices.hide("elsewhere")
-        self._notices.show(
-            "sign-in",
-            "Your session has ended. What you wrote is kept.",
-            tone="bad",
-            action=("Sign in again", self._ask),
-        )
+        self._notices.show("sign-in", ENDED, tone="bad", action=("Sign in again", self._ask))
         self._remember(returning=False)
         self._ask()
         self._draw()
@@ -246,7 +247,13 @@ class Shell:
     def _kept(self) -> str:
         """Say whose unsaved work waits here."""
         waiting = [owner for owner in self._drafts.owners() if self._drafts.of(owner)]
-        return " ".join(kept_for(owner, self._drafts.of(owner).unsaved) for owner in waiting)
+        return " ".join(
+            kept_for(owner, self._drafts.of(owner).unsaved, is_safe=self._is_safe(owner)) for owner in waiting
+        )
+
+    def _is_safe(self, owner: str) -> bool:
+        """Tell whether what somebody writes survives the page."""
+        return self._drafts.is_safe(owner) and not self._session.snapshot().storage_problem
 
     def _draw(self) -> None:
         """Show what must be right even in a tab that nobody sees."""
@@ -279,8 +286,10 @@ class Shell:
             return
         self._stop_renewing()
         action = None if snapshot.retry_in else ("Try now", self._try_now)
-        if snapshot.state is not State.REFRESHING:  # a mere try does not make it another trouble to be read out
-            self._trouble = trouble(snapshot.state, still=self._tried_in_vain)
+        # A mere try does not make it another trouble to be read out.
+        if snapshot.state is not State.REFRESHING or not self._trouble:
+            is_safe = self._is_safe(snapshot.subject or self._last_subject)
+            self._trouble = trouble(snapshot.state, is_safe=is_safe, still=self._tried_in_vain)
         self._notices.show("server", self._trouble, tone="bad", action=action)
         planned = snapshot.retry_in or (None if book is None else book.next_try_in)
         self._notices.detail("server", next_try(0.0 if self._is_trying else planned))

@@ -235,10 +235,12 @@ def why_sign_in(state_reason: str) -> str:
     return "Your session has ended."
 
 
-def kept_for(subject: str, unsaved: int) -> str:
+def kept_for(subject: str, unsaved: int, *, is_safe: bool) -> str:
     """Say that somebody's unsaved work waits for them."""
     what = {0: "What you were writing is", 1: "One unsaved note is"}.get(unsaved, f"{unsaved} unsaved notes are")
-    return f"{what} kept in this browser until {apart(subject)} signs in again."
+    if is_safe:
+        return f"{what} kept in this browser until {apart(subject)} signs in again."
+    return f"{what} kept in this page only. Leave it open until {apart(subject)} signs in again."
 
 
 def signed_in_elsewhere(subject: str) -> str:
@@ -264,11 +266,12 @@ def sign(state: State, *, in_trouble: bool, renewing: bool, unsaved: bool) -> Si
     return Sign.UNSAVED if unsaved else Sign.SIGNED_IN
 
 
-def trouble(state: State, *, still: bool = False) -> str:
+def trouble(state: State, *, is_safe: bool, still: bool = False) -> str:
     """Say that the server does not do its work, ``still`` after it was tried, and that nothing is lost."""
     what = "cannot be reached" if state is State.OFFLINE else "does not answer as it should"
     again = "still " if still else ""
-    return f"The server {again}{what}. Go on writing: it is kept in this browser and saved as soon as that is over."
+    kept = "it is kept in this browser and" if is_safe else "leave this page open; what you write is"
+    return f"The server {again}{what}. Go on writing: {kept} saved as soon as that is over."
 
 
 def next_try(seconds: float | None) -> str:

@@ -95,6 +95,29 @@ def test_the_sign_in_dialog_gives_the_focus_back(open_page: OpenPage, server: Se
     page.until(lambda: focus(page) == expected, f"the focus on {expected}")
 
 
+def test_a_button_that_goes_when_it_is_pressed_leaves_the_focus_near(open_page: OpenPage, server: Server) -> None:
+    """OK on a notice, and Try again at a note: the keyboard is where it was before, or at the note."""
+    page = open_page().sign_in()
+    page.script(
+        "const setItem = Storage.prototype.setItem; Storage.prototype.setItem = function (key, value) {"
+        " if (key.startsWith('freshfetch.page.draft:')) throw new DOMException('full', 'QuotaExceededError');"
+        " return setItem.call(this, key, value); }"
+    )
+    rule = server.fault(path="/api/notes/*", kind="status", status=400)
+    press(page, "kept", Keys.CONTROL + Keys.ENTER)
+    page.until(lambda: page.find("#notices [data-notice=drafts] button").is_displayed(), "the notice")
+    page.until(lambda: page.find("#notes [data-do=again]").is_displayed(), "Try again")
+    page.script("document.querySelector('#notices [data-notice=drafts] button').focus()")
+    press(page, Keys.ENTER)
+    assert focus(page) == "note-text"
+    server.clear_faults()
+    page.script("document.querySelector('#notes [data-do=again]').focus()")
+    press(page, Keys.ENTER)
+    page.wait_for_note("kept")
+    assert focus(page) == "note-text kept"
+    assert rule
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_what_has_the_focus_is_in_sight(open_page: OpenPage, server: Server, width: int) -> None:
     """With a notice at the foot of the window, and through the whole page forward and back: never wholly covered."""

@@ -86,6 +86,26 @@ def test_tabs_show_each_others_notes_and_lose_none(open_page: OpenPage, server: 
     assert sum("both versions are kept" in each for each in words) == 1
 
 
+def test_what_a_closed_tab_left_comes_into_a_box_with_nothing_but_space(open_page: OpenPage, browser: Chromium) -> None:
+    """A line feed in this tab's box, a thought in that of a tab that is closed: the thought is there, and stays."""
+    page = open_page().sign_in()
+    page.type("#note-text", "\n")
+    browser.driver.switch_to.new_window("tab")
+    other = NotesPage(browser, page.url).open()
+    other.until(lambda: other.find("#note-text").is_displayed(), "the box")
+    other.type("#note-text", "a long thought")
+    other.driver.close()
+    browser.driver.switch_to.window(page.handle)
+
+    def comes() -> bool:
+        page.script("document.dispatchEvent(new Event('visibilitychange'))")
+        return page.find("#note-text").get_attribute("value") == "a long thought"
+
+    page.until(comes, "the thought")
+    page.find("#note-text").send_keys("!")
+    assert page.find("#note-text").get_attribute("value") == "a long thought!"
+
+
 def test_a_full_storage_is_said_once_and_typing_goes_on(page: NotesPage) -> None:
     """The browser has no room: the person is told, calmly, once; the note is saved at the server all the same."""
     page.script(

@@ -17,6 +17,8 @@ from tests.browser.harness.notes_page import NotesPage, stored
 ROOT = Path(__file__).resolve().parents[2]
 REFRESH = "/api/auth/refresh"
 
+ASKED_FOR_CONTROLS = "return performance.getEntriesByType('resource').some(({name}) => name.includes('/mock/'))"
+
 
 @pytest.fixture
 def page(open_page: OpenPage) -> NotesPage:
@@ -129,6 +131,16 @@ def try_now(page: NotesPage) -> None:
     page.script("document.querySelector('[data-notice=server] button')?.click()")
 
 
+def test_a_server_that_starts_late_can_be_broken_all_the_same(page: NotesPage) -> None:
+    """Its test controls do not answer when the page is loaded: the scenarios wait for them, and are there then."""
+    with page.blocked("*/mock/*"):
+        page.open()
+        page.until(lambda: page.script(ASKED_FOR_CONTROLS), "the question")
+        assert page.script("return document.getElementById('scenarios').inert")
+    page.until(lambda: not page.script("return document.getElementById('scenarios').inert"), "the scenarios")
+    assert not page.find("#controls-missing").is_displayed()
+
+
 def test_another_person_does_not_send_what_waits(page: NotesPage, server: Server) -> None:
     """Grace signs in where ada's note waits: it is neither shown nor sent; when ada is back it is saved."""
     server.revoke()
@@ -170,9 +182,14 @@ def test_a_browser_that_refuses_storage_is_told_and_works(new_browser: Callable[
     source = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError') }})"
     browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
     page = NotesPage(browser, server.url + "/").open().sign_in()
-    page.until(lambda: "keep you signed in" in page.seen("#notices"), "word of it")
+    page.until(lambda: "does not let the page keep anything" in page.seen("#notices"), "word of it")
     page.add_note("in memory")
     page.wait_for_note("in memory")
+    server.fault(path="/api/notes*", kind="status", status=503)
+    page.add_note("in this page only")
+    page.until(lambda: "Go on writing: leave this page open" in page.seen("#notices"), "what that means now")
+    page.press("#sign-out")
+    page.until(lambda: "kept in this page only" in page.seen("#sign-in-why"), "and after signing out")
 
 
 def test_a_damaged_record_does_not_stop_the_page(page: NotesPage) -> None:

@@ -168,6 +168,18 @@ async def test_what_the_server_refuses_waits_for_the_person(world: World) -> Non
     assert texts(world) == ["short"]
 
 
+async def test_what_was_made_shorter_while_it_was_sent_needs_no_second_press(world: World) -> None:
+    """Too long for the server, and shortened before the server says so: the short one is sent by itself."""
+    tab, book, _ = await opened(world)
+    tab.wire.delay = 5.0
+    note = book.add("x" * 10_001)
+    await asyncio.sleep(1)
+    book.edit(note, "short")
+    await until(lambda: saved(note))
+    assert texts(world) == ["short"]
+    assert world.statuses(f"/api/notes/{note.id}") == [413, 201]
+
+
 async def test_an_emptied_note_is_not_saved(world: World) -> None:
     """Clearing the text on the way to a new one does not overwrite the old one at the server."""
     _, book, _ = await opened(world)

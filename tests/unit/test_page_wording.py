@@ -170,13 +170,16 @@ def test_small_sentences() -> None:
     assert (wording.ago(0.5), wording.ago(3.9)) == ("now", "3 s ago")
     assert (wording.next_try(None), wording.next_try(0.2)) == ("", "Trying again now.")
     assert wording.next_try(4.2) == "Next try in 4 s."
-    assert wording.kept_for("ada", 0).startswith("What you were writing is kept")
-    assert wording.kept_for("ada", 2).startswith("2 unsaved notes are kept")
+    assert wording.kept_for("ada", 0, is_safe=True).startswith("What you were writing is kept in this browser")
+    assert wording.kept_for("ada", 2, is_safe=True).startswith("2 unsaved notes are kept in this browser")
+    assert wording.kept_for("ada", 2, is_safe=False).startswith("2 unsaved notes are kept in this page only. Leave it")
     assert wording.signed_in_elsewhere("grace").startswith("grace signed in in another tab")
     assert wording.signed_in_elsewhere("مريم").startswith("\u2068مريم\u2069 signed in")
     assert wording.why_sign_in("rotation_ambiguous") != wording.why_sign_in("invalid_grant")
-    assert wording.trouble(State.OFFLINE) != wording.trouble(State.REFRESHING)
-    assert wording.trouble(State.OFFLINE, still=True).startswith("The server still cannot be reached.")
+    assert wording.trouble(State.OFFLINE, is_safe=True) != wording.trouble(State.REFRESHING, is_safe=True)
+    assert wording.trouble(State.OFFLINE, is_safe=True, still=True).startswith("The server still cannot be reached.")
+    assert "kept in this browser" in wording.trouble(State.OFFLINE, is_safe=True)
+    assert "leave this page open" in wording.trouble(State.OFFLINE, is_safe=False)
 
 
 @pytest.mark.parametrize(
