@@ -36,6 +36,11 @@ def before_python(page: NotesPage, server: Server) -> Iterator[str]:
         page.driver.get(page.url)
         page.until(lambda: page.find("#nothing-installed").is_displayed(), "the words")
         yield "nothing-installed"
+    with _without_service_worker(page):
+        page.driver.get(page.url + "?server=embedded")
+        page.until(lambda: page.find("#server-missing").is_displayed(), "the words")
+        page.ready()
+        yield "server-missing"
     page.driver.get((ROOT / "index.html").as_uri())
     yield "opened-as-file"
     page.driver.get(page.url)
@@ -116,6 +121,15 @@ def _play(page: NotesPage, scene: str) -> None:
     press(page, scene)
     page.until(lambda: page.find(f"#scene-{scene} .scene-line").is_displayed(), f"the outcome of {scene}")
     page.until(lambda: page.find(f"#scene-{scene}").get_attribute("data-running") == "false", f"the end of {scene}")
+
+
+@contextmanager
+def _without_service_worker(page: NotesPage) -> Iterator[None]:
+    """Load pages as in a browser that lets none run here."""
+    source = "Object.defineProperty(Navigator.prototype, 'serviceWorker', {get() {}})"
+    script = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
+    yield
+    page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
 @contextmanager
