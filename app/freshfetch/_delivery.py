@@ -22,7 +22,7 @@ from ._errors import (
     TransportError,
 )
 from ._events import RequestAnswered, RequestEvent, RequestFailed, RequestHeld, RequestSent
-from ._retry import CoolDown
+from ._retry import CoolDown, UnprovedRefreshes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +83,7 @@ class Delivery:
         self._status = status
         self._deadlines = deadlines
         self._cool_down = CoolDown(retry)
+        self._unproved = UnprovedRefreshes(retry)
 
     async def deliver(self, request: Request, deadline: float | None) -> Response:
         """Give the caller an answer or a typed error, before the deadline (the loop's time) if there is one."""
@@ -122,8 +123,6 @@ class Delivery:
             finally:
                 self._queue.end(turn, proved=proved)
             if not again:
-                if proved and not request.may_replay:
-                    self._cool_down.worked_at_once()
                 self._note_answer(record, proved=proved, expired=expired, replayed=refused is not None)
                 return response
             refused, renewed = record.access_token, True
@@ -178,10 +177,7 @@ class Delivery:
         current = self._records.load()
         if current is not None and current.access_token == record.access_token:
             now = asyncio.get_running_loop().time()
-            if not request.may_replay:
-                self._cool_down.refused_for_good(record.access_token, now)
-            cooling = not self._refresher.active and self._cool_down.forbids_refresh(record.access_token, now)
-            if not record.renewable or cooling:
+            if not record.renewable or not (self._refresher.active or self._may_help(request, record, now)):
                 return False
             self._refresher.start(record, "refused")
         if request.replay is False:
@@ -189,6 +185,12 @@ class Delivery:
         if not request.may_replay:
             raise NotReplayableError("The token was refused and is being renewed; call again with a new stream.")
         return True
+
+    def _may_help(self, request: Request, record: SessionRecord, now: float) -> bool:
+        """Tell whether a refresh may help against this refusal, by what came of the last ones."""
+        if self._cool_down.forbids_refresh(record.access_token, now):
+            return False
+        return request.may_replay or self._unproved.allow(record.access_token, now)
 
     async def _exchange(self, request: Request, record: SessionRecord, *, replay: bool) -> tuple[Response, bool]:
         """Send once; return the answer, and whether it says that the token no longer works."""

@@ -93,7 +93,6 @@ class CoolDown:
         self._refused: str | None = None
         self._times = 0
         self._until = 0.0
-        self._unproved: str | None = None
 
     def refused_again(self, access_token: str, now: float) -> None:
         """Note that a replay with a new token was refused too."""
@@ -105,16 +104,22 @@ class CoolDown:
         """Note that a refresh helped."""
         self._refused, self._times = None, 0
 
-    def refused_for_good(self, access_token: str, now: float) -> None:
-        """Note a refusal of a request that is not replayed: the next one of its kind stands for the replay."""
-        if self._unproved not in (None, access_token):
-            self.refused_again(access_token, now)
-        self._unproved = access_token
-
-    def worked_at_once(self) -> None:
-        """Note that a request that would not be replayed has succeeded."""
-        self._unproved = None
-
     def forbids_refresh(self, access_token: str, now: float) -> bool:
         """Tell whether a refusal of this token must be handed to the caller as it is."""
         return access_token == self._refused and now < self._until
+
+
+class UnprovedRefreshes:
+    """Lets requests that are not replayed start a refresh only now and then: no replay shows whether it helped."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._refused = ""
+        self._until = 0.0
+
+    def allow(self, access_token: str, now: float) -> bool:
+        """Tell whether a refusal of this token may start one; from then on another token's may not for a while."""
+        if access_token != self._refused and now < self._until:
+            return False
+        self._refused, self._until = access_token, now + self._policy.cool_down
+        return True
