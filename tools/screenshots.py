@@ -39,7 +39,29 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     taken = [keep(options.out / f"{name}.png", picture) for name, picture in pictures(set(options.only))]
+    (options.out / "README.md").write_text(gallery(options.out))
     print(f"{len(taken)} pictures in {options.out}, {sum(taken)} of them new.")
+
+
+def gallery(folder: Path) -> str:
+    """Return a page that shows all pictures, each as light or dark as its reader likes it."""
+    states = sorted({path.name.removesuffix("-1280-light.png") for path in folder.glob("*-1280-light.png")})
+    lines = [
+        "# Every state of the page",
+        "",
+        "Taken by `make screenshots`, 1280 and 390 pixels wide, light and dark.",
+        "",
+    ]
+    for state in states:
+        lines += [f"## {state.replace('-', ' ')}", "", *(_picture(state, width) for width in (1280, 390)), ""]
+    return "\n".join(lines)
+
+
+def _picture(state: str, width: int) -> str:
+    dark, light = (f"{state}-{width}-{mode}.png" for mode in ("dark", "light"))
+    source = f'<source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+    alt = f"{state.replace('-', ' ')}, {width} pixels wide"
+    return f'<picture>{source}<img src="{light}" alt="{alt}" width="{width // 2}"></picture>'
 
 
 def pictures(only: set[str]) -> Iterator[tuple[str, bytes]]:
