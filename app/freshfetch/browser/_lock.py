@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from secrets import token_hex
-from typing import Any
+from typing import Any, ClassVar
 
 import js
 from pyodide.ffi import JsException, create_proxy, to_js
@@ -50,19 +50,31 @@ class PageClaim:
     """A page's right to what its sessionStorage holds, by a lock that is held for as long as the page lives.
 
     Duplicating a tab, or opening one from a script, copies its sessionStorage (HTML, "create a new top-level
-    traversable"): then two pages have the same, and the lock goes to one of them.
+    traversable"): then two pages have the same, and the lock goes to one of them. All sessions of a page share it.
     """
+
+    _of_this_page: ClassVar[dict[str, PageClaim]] = {}
 
     def __init__(self, area: Callable[[], Any], key: str) -> None:
         self._area = area
-        self._key = f"{key}:page"
+        self._key = key
         self._deadlines = Deadlines()
+        self._taking = asyncio.Lock()
         self._taken = False
+
+    @classmethod
+    def to(cls, area: Callable[[], Any], key: str) -> PageClaim:
+        """Return this page's claim to what is stored under the key."""
+        return cls._of_this_page.setdefault(key, cls(area, f"{key}:page"))
 
     async def take(self) -> bool:
         """Claim it; False for a copy of what another page has claimed, which this page may replace by its own."""
-        if self._taken:
-            return True
+        async with self._taking:
+            is_own = self._taken or await self._take()
+            self._taken = True
+            return is_own
+
+    async def _take(self) -> bool:
         try:
             if js.window.top != js.window:  # a frame has not a copy of what its page has, but the same
                 return True
@@ -73,8 +85,7 @@ class PageClaim:
                 self._area().setItem(self._key, name)
                 await self._lock(name)
         except (JsException, AttributeError):  # storage or locks are refused: there is nothing to be claimed
-            is_own = True
-        self._taken = True
+            return True
         return is_own
 
     async def _lock(self, name: str) -> bool:

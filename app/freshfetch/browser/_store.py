@@ -55,7 +55,7 @@ class WebTokenStore:
         A tab that is duplicated has a copy of it, and one refresh token is not for two: the copy uses the access
         token for as long as it works, and is signed out then. While signed in the page is not kept for going back.
         """
-        return cls(lambda: js.sessionStorage, name, claim=PageClaim(lambda: js.sessionStorage, f"freshfetch:{name}"))
+        return cls(lambda: js.sessionStorage, name, claim=PageClaim.to(lambda: js.sessionStorage, f"freshfetch:{name}"))
 
     def load(self) -> SessionRecord | None:
         """Return the record."""
