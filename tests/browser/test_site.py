@@ -156,16 +156,16 @@ def test_a_build_that_does_not_start_is_got_over(
     """It was kept by a visit to the one before, and never ran. The next one that is on the host takes its place."""
     page = open_page()
     kept(page)
-    broken, mended = (
-        rebuilt(host.folder, tmp_path / name, name) for name in ("build-0000000000aa", "build-0000000000bb")
-    )
+    good = host.folder
+    broken = rebuilt(good, tmp_path / "build-0000000000aa", "build-0000000000aa")
     (broken / broken.name / "app" / "main.py").write_text("raise RuntimeError\n")
     host.folder = broken
     page.open()
     page.until(partial(is_kept, page, broken.name), "what does not start")
     page.driver.get(host.url)
     page.until(lambda: page.find("#boot-failed").is_displayed(), "the sentence")
-    host.folder = mended
+    # Not written in the second in which the other was: then the host would say that nothing has changed.
+    mended = host.folder = rebuilt(good, tmp_path / "build-0000000000bb", "build-0000000000bb")
     page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": NEXT_WORKER})
     page.driver.get(host.url)
     page.until(lambda: page.script("return window.nextWorker"), "the next service worker")
