@@ -188,7 +188,8 @@ async def test_03_an_hour_without_the_auth_server_is_waited_out(world: WatchedWo
         low, high = WINDOWS[min(number, 3)]
         assert low <= wait <= high + 0.02
     assert HOUR / 180 - 3 <= len(waits) <= 3 + HOUR / 30
-    assert len({round(wait, 3) for wait in waits[3:]}) == len(waits) - 3
+    drawn = {round(wait, 3) for wait in waits[3:]}
+    assert len(drawn) > 0.8 * len(waits[3:])  # by chance, so two of them may be alike
     assert tokens(world.record()) == before
     assert set(presented(world)) == {before.refresh_token}
     assert [entry.path for entry in world.journal() if entry.path != REFRESH] == []
