@@ -99,6 +99,7 @@
     embedded: "inside this browser. What it knows stays in this browser, until you clear the data of this site.",
     missing: "that should run inside this browser, which does not let it. Is this a private window, or plain http?",
   };
+
   const start = async () => {
     if (!chosen) {
       // Storage may be refused: then there is none. One that keeps files may come when it likes.
