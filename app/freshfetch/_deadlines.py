@@ -42,6 +42,7 @@ class Deadlines:
         self._due: list[Deadline] = []
         self._timers: list[tuple[float, asyncio.Handle]] = []
         """With the instant at which each goes off: before the one in front of it."""
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._numbers = count()
         self._closed = False
 
@@ -97,6 +98,9 @@ class Deadlines:
         if not self._due:
             return
         loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # outside a browser each asyncio.run has a loop of its own
+            self._loop = loop
+            self._timers.clear()
         now = loop.time()
         when = min(max(self._due[0].when, now), now + LONGEST_TIMER)
         if not self._timers or when < self._timers[-1][0]:

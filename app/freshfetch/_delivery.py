@@ -119,7 +119,7 @@ class Delivery:
                 progress.sent = False
                 proved = response.status < HTTPStatus.BAD_REQUEST
                 # Before the turn ends: the refresh has to close the queue ahead of whoever is next in it.
-                again = expired and refused is None and self._refresh_after_refusal(record, request)
+                again = expired and refused is None and self._refresh_after_refusal(record, request, response)
             finally:
                 self._queue.end(turn, proved=proved)
             if not again:
@@ -172,25 +172,31 @@ class Delivery:
         self._refresher.start(record, "expiring")
         return True
 
-    def _refresh_after_refusal(self, record: SessionRecord, request: Request) -> bool:
+    def _refresh_after_refusal(self, record: SessionRecord, request: Request, response: Response) -> bool:
         """Start a refresh unless the tokens have changed already; tell whether the request is to be replayed."""
+        # What was refused after a redirect is the next request; the first may have taken effect (RFC 9110, 15.4.4).
+        half_done = response.redirected and not request.repeatable
+        replays = request.may_replay and not half_done
         current = self._records.load()
         if current is not None and current.access_token == record.access_token:
             now = asyncio.get_running_loop().time()
-            if not record.renewable or not (self._refresher.active or self._may_help(request, record, now)):
+            if not record.renewable or not (self._refresher.active or self._may_help(record, now, replays=replays)):
                 return False
             self._refresher.start(record, "refused")
-        if request.replay is False:
-            return False
-        if not request.may_replay:
-            raise NotReplayableError("The token was refused and is being renewed; call again with a new stream.")
-        return True
+        if replays or request.replay is False:
+            return replays
+        if half_done:
+            raise AmbiguousRequestError(
+                f"Where the {request.method} was redirected to the token was refused. It may have taken effect: "
+                "look before you repeat it."
+            )
+        raise NotReplayableError("The token was refused and is being renewed; call again with a new stream.")
 
-    def _may_help(self, request: Request, record: SessionRecord, now: float) -> bool:
+    def _may_help(self, record: SessionRecord, now: float, *, replays: bool) -> bool:
         """Tell whether a refresh may help against this refusal, by what came of the last ones."""
         if self._cool_down.forbids_refresh(record.access_token, now):
             return False
-        return request.may_replay or self._unproved.allow(record.access_token, now)
+        return replays or self._unproved.allow(record.access_token, now)
 
     async def _exchange(self, request: Request, record: SessionRecord, *, replay: bool) -> tuple[Response, bool]:
         """Send once; return the answer, and whether it says that the token no longer works."""

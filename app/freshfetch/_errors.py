@@ -71,7 +71,10 @@ class RequestAbortedError(FreshfetchError):
 
 
 class AmbiguousRequestError(FreshfetchError):
-    """The request left, its answer never came: it may have taken effect. Look before you repeat it."""
+    """The request left, and its answer never came or was redirected to a refusal: it may have taken effect.
+
+    Look before you repeat it.
+    """
 
 
 class NotReplayableError(FreshfetchError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._errors import FreshfetchError, IdentityChangedError, SessionExpiredError, SignedOutError
@@ -26,6 +27,15 @@ WORD_DELAY = 0.25
 NEVER = float("-inf")
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What another tab said of how the session has ended."""
+
+    at: float
+    expired: str | None
+    """The reason, or None for a sign-out."""
+
+
 class Identity:
     """Who is signed in, as of the last look at the store. ``changed`` is called when that is somebody else."""
 
@@ -44,6 +54,7 @@ class Identity:
         self._clock = clock
         self._changed = changed
         self._left_at = NEVER
+        self._word: Word | None = None
         self.owner: Owner | None = None
         """Whose requests carry the stored tokens; None when nobody is signed in."""
         self._last: Owner | None = None
@@ -76,8 +87,12 @@ class Identity:
             self._changed()
         elif elsewhere and self._status.expired is None and (loop := _running_loop()) is not None:
             self._left_at = self._clock.now()
-            self._in_doubt = loop.call_later(WORD_DELAY, self._left)
-            self._certain.clear()
+            if self._word is not None and self._left_at - self._word.at < HINT_DELAY:
+                self._believe(self._word)
+                self._left()
+            else:
+                self._in_doubt = loop.call_later(WORD_DELAY, self._left)
+                self._certain.clear()
         else:
             self._left(elsewhere=elsewhere)
         if not elsewhere:
@@ -86,17 +101,29 @@ class Identity:
 
     def hear(self, hint: Hint) -> None:
         """Look, since another tab says that there is something to see."""
-        if hint.kind in ("signed_out", "expired"):
-            self._records.forget()
-        if hint.kind == "expired" and self._records.load() is None and self._was_signed_in():
-            reason = hint.reason if valid_reason(hint.reason) else "invalid_grant"
-            self._status.note(expired=reason)
-            self._changed()  # a refresh in flight is told its end before the session is told its own
-            self._status.announce(SessionExpired(at=self._clock.now(), reason=reason))
+        word = self._word_of(hint)
+        if word is not None:
+            self._records.forget(expired=word.expired is not None)
+            self._word = word  # kept, since it may be ahead of what it speaks of
+            if self._records.load() is None and self._was_signed_in():
+                self._believe(word)
         self.look()
-        if self._in_doubt is not None and hint.kind in ("signed_out", "expired"):
+        if self._in_doubt is not None and word is not None:
             self._left()
         self._changed()
+
+    def _word_of(self, hint: Hint) -> Word | None:
+        if hint.kind not in ("signed_out", "expired"):
+            return None
+        reason = hint.reason if valid_reason(hint.reason) else "invalid_grant"
+        return Word(self._clock.now(), reason if hint.kind == "expired" else None)
+
+    def _believe(self, word: Word) -> None:
+        """Take note that the session has expired, if that is what was said."""
+        if word.expired is not None:
+            self._status.note(expired=word.expired)
+            self._changed()  # a refresh in flight is told its end before the session is told its own
+            self._status.announce(SessionExpired(at=self._clock.now(), reason=word.expired))
 
     def record_for(self, request: Request) -> SessionRecord:
         """Load the tokens for a request.
@@ -132,6 +159,7 @@ class Identity:
         """Tell everybody that nobody is signed in any more, and why."""
         self._stop_doubting()
         self._left_at = self._clock.now()
+        self._word = None
         self._status.note(signed_in=False)
         self._queue.fail(self.nobody)
         if self._status.expired is None:
@@ -140,6 +168,7 @@ class Identity:
 
     def _entered(self, record: SessionRecord, *, elsewhere: bool) -> None:
         self._stop_doubting()
+        self._word = None
         before, self._last = self._last, record.owner
         self._status.note(signed_in=True, expired=None)
         if before is not None and before.subject != record.subject:

@@ -105,12 +105,18 @@ class Records:
             return None
         return generation if self._unsaved is None else expected
 
-    def forget(self) -> None:
+    def forget(self, *, expired: bool) -> None:
         """Do not go by memory where the store has nothing: another tab says that the session was ended.
 
         While the store has a record its word counts as before: a hint may be false, and what is remembered
-        may be tokens that exist nowhere else, or an end that the store has yet to hear of.
+        may be tokens that exist nowhere else, or an end that the store has yet to hear of. While the store cannot
+        be read each tab has a session of its own: a sign-out is meant for all of them, an expiry is one's own.
         """
+        try:
+            self._store.load()
+        except Exception:  # noqa: BLE001 - a store may raise what it likes; ``load`` tells of it
+            if expired:
+                return
         self._known = None
         self._farewell = True
 

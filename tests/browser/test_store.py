@@ -145,6 +145,14 @@ ONE_TAB = """
 """
 
 
+def duplicate(page: Page, new_window: Callable[[], Page]) -> Page:
+    """Open a window with a copy of the page's sessionStorage, as duplicating a tab does."""
+    copy = new_window()
+    for name, value in page.script("return Object.entries(sessionStorage)"):
+        copy.script("sessionStorage.setItem(arguments[0], arguments[1])", name, value)
+    return copy
+
+
 def test_a_duplicated_tab_takes_nothing_from_its_original(
     page: Page, new_window: Callable[[], Page], server: Server
 ) -> None:
@@ -152,9 +160,7 @@ def test_a_duplicated_tab_takes_nothing_from_its_original(
     server.settings(grace=0)
     page.run(ONE_TAB)
     page.run("await session.sign_in('ada', 'lovelace')")
-    copy = new_window()
-    for name, value in page.script("return Object.entries(sessionStorage)"):
-        copy.script("sessionStorage.setItem(arguments[0], arguments[1])", name, value)
+    copy = duplicate(page, new_window)
     copy.run(ONE_TAB)
     assert [each.run("await status()") for each in (page, copy)] == [200, 200]
     server.expire()
@@ -169,3 +175,74 @@ def test_a_duplicated_tab_takes_nothing_from_its_original(
     assert page.run("await status()") == 200
     effects = [entry["effects"] for entry in server.journal("/api/auth/refresh")]
     assert effects == [["refreshed"]] * 4
+
+
+BUSY_AS_IT_ASKS = """
+    const request = navigator.locks.request;
+    navigator.locks.request = function (name, ...more) {
+        const asked = request.call(this, name, ...more);
+        const until = Date.now() + (name.includes(":page") ? 1500 : 0);
+        while (Date.now() < until) {}
+        return asked;
+    };
+"""
+
+
+def test_a_busy_page_is_not_taken_for_a_copy_of_itself(page: Page, server: Server) -> None:
+    """Loaded anew and busy for longer than a claim may take: it hears late that it is its own, and stays signed in."""
+    page.run(ONE_TAB)
+    page.run("await session.sign_in('ada', 'lovelace')")
+    page.load()
+    page.run(ONE_TAB)
+    page.script(BUSY_AS_IT_ASKS)
+    server.expire()
+    assert page.run("await status()") == 200
+
+
+def test_a_duplicated_tab_is_a_copy_also_after_its_original_has_cleared_its_storage(
+    page: Page, new_window: Callable[[], Page], server: Server
+) -> None:
+    """The app clears sessionStorage and the person signs in again: the copy leaves the refresh token alone."""
+    server.settings(grace=0)
+    page.run(ONE_TAB)
+    page.run("await session.sign_in('ada', 'lovelace')")
+    page.script("sessionStorage.clear()")
+    page.run("await session.sign_in('ada', 'lovelace')")
+    copy = duplicate(page, new_window)
+    copy.run(ONE_TAB)
+    server.expire()
+    assert copy.run("await status()") == "SignedOutError"
+    assert page.run("await status()") == 200
+
+
+NO_LOCK_OF_ITS_OWN = """
+    const request = navigator.locks.request;
+    window.claims = 0;
+    navigator.locks.request = function (name, ...more) {
+        if (name.includes(":page") && ++window.claims === 2) return new Promise(() => {});
+        return request.call(this, name, ...more);
+    };
+"""
+
+
+def test_a_duplicated_tab_that_is_stopped_as_it_claims_is_still_a_copy(
+    page: Page, new_window: Callable[[], Page], server: Server
+) -> None:
+    """Its session is closed before it has a lock of its own: the next one does not take itself for the original."""
+    server.settings(grace=0)
+    page.run(ONE_TAB)
+    page.run("await session.sign_in('ada', 'lovelace')")
+    copy = duplicate(page, new_window)
+    copy.run(ONE_TAB)
+    copy.script(NO_LOCK_OF_ITS_OWN)
+    server.expire()
+    copy.run("""
+        asking = asyncio.ensure_future(status())
+        while js.claims < 2:
+            await asyncio.sleep(0.01)
+        await session.close()
+        await asking
+    """)
+    copy.run(ONE_TAB)
+    assert copy.run("await status()") == "SignedOutError"
+    assert page.run("await status()") == 200

@@ -13,6 +13,7 @@ import pytest
 
 import freshfetch
 from freshfetch import (
+    AmbiguousRequestError,
     ConfigurationError,
     Event,
     HTTPStatusError,
@@ -227,6 +228,20 @@ async def test_47_a_401_after_a_redirect_within_the_own_origin_is_ours(world: Wa
     assert (await tab.session.fetch("/api/data")).status == 401
     assert len([request for request in wire.sent if request.path == "/api/data"]) == 2
     assert world.refreshes() == 1
+
+
+async def test_47_a_401_after_a_redirect_does_not_repeat_what_may_have_taken_effect(world: WatchedWorld) -> None:
+    """A POST that was accepted and redirected is refused where it led to: sent once, and the caller is told to look."""
+    wire = Followed(world.app, "http://localhost/api/orders/1")
+    tab = await world.signed_in_tab(transport=wire)
+    (error,) = await outcomes(tab.session.fetch("/api/orders", method="POST", json={}))
+    assert isinstance(error, AmbiguousRequestError)
+    assert "POST" in str(error)
+    assert len([request for request in wire.sent if request.path == "/api/orders"]) == 1
+    assert world.refreshes() == 1
+    assert (await tab.session.fetch("/api/orders", method="POST", json={}, replay=False)).status == 401
+    assert (await tab.session.fetch("/api/orders", method="POST", json={}, replay=True)).status == 401
+    assert len([request for request in wire.sent if request.path == "/api/orders"]) == 4
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

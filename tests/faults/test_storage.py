@@ -369,6 +369,22 @@ async def test_36_storage_refused_in_mid_session_loses_nothing_that_is_known(wor
     await until(lambda: tab.seen(StorageFailed))
 
 
+async def test_36_where_storage_is_refused_another_tabs_expiry_is_not_ones_own(world: WatchedWorld) -> None:
+    """Each tab has a session of its own then: one that expires asks nobody else to sign in; a sign-out is for all."""
+    with_storage(world, reads=False, writes=False)
+    first, second = world.tab(), world.tab()
+    async with first.session, second.session:
+        await first.session.sign_in("ada", "lovelace")
+        await second.session.sign_in("ada", "lovelace")
+        world.channel.publish(Hint("expired", "invalid_grant"))
+        await asyncio.sleep(1)
+        assert second.session.subject == "ada"
+        assert (await second.session.fetch("/api/data")).ok
+        await first.session.sign_out()
+        await asyncio.sleep(1)
+        assert second.session.state is State.SIGNED_OUT
+
+
 async def test_36_a_storage_that_cannot_say_how_current_it_is_loses_no_tokens(world: WatchedWorld) -> None:
     """Requests go on with one refresh, and its tokens are kept, though the storage would not make itself current."""
     tab, storage = await signed_in(world)

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import Any
 
+import looptime
 import pytest
 
 from freshfetch import QueuePolicy
@@ -120,6 +121,24 @@ async def test_a_limit_of_a_hundred_days_does_not_spin() -> None:
     assert [timer.when() - LOOP_START for timer in timers()] == [LONGEST_TIMER]
     await asyncio.sleep(101 * LONGEST_TIMER)
     assert called == [pytest.approx(100 * LONGEST_TIMER)]
+
+
+def test_limits_hold_in_a_second_event_loop_too() -> None:
+    """A script may call ``asyncio.run`` more than once: the timers of a loop that is closed never go off."""
+    deadlines = Deadlines()
+
+    async def in_time() -> None:
+        async with deadlines.limit(2.0):
+            await asyncio.sleep(1)
+
+    async def too_late() -> None:
+        with pytest.raises(TimeoutError):
+            async with deadlines.limit(2.0):
+                await asyncio.sleep(1000)
+
+    for run in (in_time, too_late):
+        with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+            runner.run(run())
 
 
 async def test_ten_thousand_limits_that_were_not_needed_leave_one_timer() -> None:

@@ -288,6 +288,46 @@ async def test_an_expiry_is_told_as_one_even_if_the_store_shows_it_first(world: 
     assert tab.session.state is State.SIGN_IN_REQUIRED
 
 
+async def end_elsewhere(world: World) -> None:
+    """Remove the record as another tab does, and say that there is something to see."""
+    generation = await world.store.make_current()
+    await world.store.commit(None, expected=generation)
+    world.channel.publish(Hint("changed"))
+
+
+async def test_an_expiry_is_told_as_one_even_if_its_word_comes_first(world: World) -> None:
+    """The store is a moment behind the channel: nobody hears of a sign-out, and what is asked then can be resent."""
+    tab, _ = await two_tabs(world)
+    world.channel.publish(Hint("expired", "invalid_grant"))
+    await asyncio.sleep(0.05)
+    assert tab.session.subject == "ada"
+    await end_elsewhere(world)
+    await asyncio.sleep(1)
+    assert [event.reason for event in tab.seen(SessionExpired)] == ["invalid_grant"]
+    assert tab.seen(SignedOut) == []
+    assert tab.session.state is State.SIGN_IN_REQUIRED
+    (error,) = await outcomes(tab.session.fetch("/api/data", method="POST"))
+    assert isinstance(error, SessionExpiredError)
+    assert error.request is not None
+
+
+@pytest.mark.parametrize("meanwhile", ["time", "another sign-in"])
+async def test_a_false_word_of_an_expiry_is_soon_forgotten(world: World, meanwhile: str) -> None:
+    """Nothing had expired; what ends later is told as the sign-out that it is."""
+    tab, other = await two_tabs(world)
+    world.channel.publish(Hint("expired", "invalid_grant"))
+    if meanwhile == "time":
+        await asyncio.sleep(3)
+    else:
+        await other.session.sign_in("grace", "hopper")
+        await asyncio.sleep(0.1)
+    await end_elsewhere(world)
+    await asyncio.sleep(1)
+    assert tab.seen(SessionExpired) == []
+    assert [event.elsewhere for event in tab.seen(SignedOut)] == [True]
+    assert tab.session.state is State.SIGNED_OUT
+
+
 async def test_a_hint_during_the_commit_does_not_make_a_refresh_forget_to_tell(world: World) -> None:
     """New tokens can be seen a moment before the commit returns: a hint just then stops neither event nor hint."""
     world.store = LaggingStore()

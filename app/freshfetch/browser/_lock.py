@@ -60,7 +60,7 @@ class PageClaim:
         self._key = key
         self._deadlines = Deadlines()
         self._taking = asyncio.Lock()
-        self._taken = False
+        self._name: str | None = None
 
     @classmethod
     def to(cls, area: Callable[[], Any], key: str) -> PageClaim:
@@ -70,26 +70,32 @@ class PageClaim:
     async def take(self) -> bool:
         """Claim it; False for a copy of what another page has claimed, which this page may replace by its own."""
         async with self._taking:
-            is_own = self._taken or await self._take()
-            self._taken = True
-            return is_own
+            try:
+                return await self._take()
+            except (JsException, AttributeError):  # storage or locks are refused: there is nothing to be claimed
+                return True
 
     async def _take(self) -> bool:
-        try:
-            if js.window.top != js.window:  # a frame has not a copy of what its page has, but the same
-                return True
-            name = self._area().getItem(self._key)
-            is_own = not isinstance(name, str) or await self._lock(name)
-            if not is_own or not isinstance(name, str):
-                name = token_hex(8)
-                self._area().setItem(self._key, name)
-                await self._lock(name)
-        except (JsException, AttributeError):  # storage or locks are refused: there is nothing to be claimed
+        if js.window.top != js.window:  # a frame has not a copy of what its page has, but the same
             return True
+        stored = self._area().getItem(self._key)
+        name = stored if isinstance(stored, str) else None
+        if self._name is not None:
+            if name is None:  # the app has cleared its storage
+                self._area().setItem(self._key, self._name)
+            return True
+        is_own = name is None or await self._lock(name)
+        if name is None or not is_own:
+            name = token_hex(8)
+            # The lock first: a copy that has a name of its own and no lock yet would be taken for the owner.
+            if await self._lock(name):
+                self._area().setItem(self._key, name)
+        self._name = name
         return is_own
 
     async def _lock(self, name: str) -> bool:
-        return await _acquire(f"{self._key} {name}", LONGEST_RELOAD, self._deadlines) is not None
+        # Nobody passes by this lock: it is had, however late a busy page hears of it.
+        return await _acquire(f"{self._key} {name}", LONGEST_RELOAD, self._deadlines, late=True) is not None
 
 
 async def _enter(name: str, timeout: float, deadlines: Deadlines) -> Callable[[], None] | None:
@@ -106,8 +112,11 @@ async def _enter(name: str, timeout: float, deadlines: Deadlines) -> Callable[[]
     return release or second
 
 
-async def _acquire(name: str, timeout: float, deadlines: Deadlines) -> Callable[[], None] | None:
-    """Ask for the lock; return the way to release it, or None when it was not had in time."""
+async def _acquire(name: str, timeout: float, deadlines: Deadlines, *, late: bool = False) -> Callable[[], None] | None:
+    """Ask for the lock; return the way to release it, or None when it was not had in time.
+
+    ``late``: it counts as had when it was granted in time and this page, busy, hears of it later.
+    """
     held = js.Promise.withResolvers()
     granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     gone = js.AbortController.new()
@@ -137,11 +146,14 @@ async def _acquire(name: str, timeout: float, deadlines: Deadlines) -> Callable[
         with suppress(TimeoutError):
             async with deadlines.limit(timeout):
                 await asyncio.wait({granted, request}, return_when=asyncio.FIRST_COMPLETED)
+        if late and not granted.done() and not request.done():
+            # Whatever was granted before this question is heard of before its answer.
+            await js.navigator.locks.query()
     except BaseException:
         _withdraw(granted, gone, held)
         raise
     # A tab that was frozen meanwhile may have been granted the lock long ago, and passed by since.
-    if granted.done() and loop.time() - asked_at <= timeout:
+    if granted.done() and (late or loop.time() - asked_at <= timeout):
         return lambda: held.resolve(None)
     if request.done():
         request.result()  # refused: the caller hears why

@@ -167,6 +167,17 @@ def test_47_a_redirect_to_another_origin_takes_no_token_along(tabs: Tabs, server
     assert len(server.journal("/api/data/elsewhere")) == 4
 
 
+def test_47_what_was_accepted_and_redirected_to_a_refusal_is_not_sent_again(tabs: Tabs, server: Server) -> None:
+    """A POST answered by 303 leads to a 401 of our own server: one POST, a typed error, a new token for the next."""
+    (tab,) = tabs.signed_in(1)
+    server.fault(path="/api/data/orders", kind="redirect", location="/api/data/order-1", status=303, times=1)
+    server.fault(path="/api/data/order-1", kind="status", status=401, times=1)
+    assert tab.run('await outcome(ask(session, "/api/data/orders", method="POST"))') == "AmbiguousRequestError"
+    assert len(server.journal("/api/data/orders")) == 1
+    assert tab.run('await outcome(ask(session, "/api/data"))') == 200
+    assert [entry["effects"] for entry in server.journal(REFRESH)] == [["refreshed"]]
+
+
 def test_51_a_stolen_refresh_token_ends_the_session_for_the_thief_too(tabs: Tabs, server: Server) -> None:
     """Whoever comes second with the token has the whole family revoked; the page says so, and nobody has access."""
     for thief_first in (True, False):
