@@ -21,6 +21,7 @@ from page.notebook import Notebook
 from page.notes import Notes
 from page.notices import Notices
 from page.numbered import NumberedTransport
+from page.reached import ReachedTransport
 from page.scenarios.clients import Places
 from page.scenarios.panel import Scenarios
 from page.server_panel import ServerPanel
@@ -42,7 +43,7 @@ async def main(settings: dict[str, Any]) -> None:
     await js.freshfetchServer.reachable
     # What carries a note is sent until it arrives, and the heartbeat comes round by itself.
     ledger = Ledger(token_hex(4), kept=[js.URL.new(settings[name], js.document.baseURI).pathname for name in KEPT])
-    transport = inside.transport(settings["inside"]) if "inside" in settings else FetchTransport()
+    transport = inside.transport(settings["inside"]) if "inside" in settings else over_the_network()
     session = connect(
         settings["auth"],
         origins=settings.get("origins", ()),
@@ -59,6 +60,12 @@ async def main(settings: dict[str, Any]) -> None:
     await drafts.inherit()
     async with session:
         await page(session, transport, ledger, settings, drafts).run()
+
+
+def over_the_network() -> Transport:
+    """Return what sends requests to the server that the page has chosen."""
+    server = js.freshfetchServer
+    return ReachedTransport(FetchTransport(), lambda: bool(server.isReached)) if server.kind else FetchTransport()
 
 
 def page(session: Session, transport: Transport, ledger: Ledger, settings: dict[str, Any], drafts: Drafts) -> Shell:

@@ -1,6 +1,6 @@
 // Starts Python in a built site, from the moment in which this file is there: what PyScript, and the server inside the
 // browser, take for pyodide.mjs. See docs/decisions/0011-python-from-an-image.md.
-import { arrived, breath, kept, painted } from "./unpack.mjs";
+import { arrived, breath, broken, kept, painted } from "./unpack.mjs";
 import { loadPyodide as load, version } from "./core.mjs";
 
 const HERE = new URL(".", import.meta.url).href;
@@ -55,7 +55,7 @@ const start = async () => {
   return taken ? fromImage(taken).catch(() => load({ indexURL: HERE })) : load({ indexURL: HERE });
 };
 
-const python = start();
+const python = Promise.race([start(), broken]);
 
 /** Return the one Python of this page, or worker. Where it lies is known, so of the options only these two count. */
 export const loadPyodide = async ({ stdout, stderr } = {}) => {

@@ -10,6 +10,17 @@ const TYPES = { wasm: "application/wasm", zip: "application/zip" };
 // The page may begin to listen later than this begins to fetch: a mark is there to be found.
 const tell = (what, detail) => performance.mark(`freshfetch:${what}`, { detail });
 
+const { promise: broken, reject } = Promise.withResolvers();
+broken.catch(() => {}); // for whoever waits for Python
+const fail = (error) => {
+  tell("failed", null);
+  reject(error);
+  throw error;
+};
+
+/** Rejects when there will be no Python. */
+export { broken };
+
 async function* arriving(url, arrived) {
   try {
     const response = await globalThis.fetch(url);
@@ -21,8 +32,7 @@ async function* arriving(url, arrived) {
       yield value;
     }
   } catch (error) {
-    tell("failed", null);
-    throw error;
+    fail(error);
   }
 }
 
@@ -78,8 +88,8 @@ export const fetch = async (resource, options) => {
 export const WebAssembly = Object.create(globalThis.WebAssembly, {
   instantiateStreaming: {
     value: async (compiling, imports) => {
-      const module = await compiling;
-      const instance = await globalThis.WebAssembly.instantiate(module, imports);
+      const module = await compiling.catch(fail);
+      const instance = await globalThis.WebAssembly.instantiate(module, imports).catch(fail);
       await breath();
       return { module, instance };
     },

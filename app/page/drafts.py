@@ -50,7 +50,8 @@ class Draft:
         names = {each: self._name_for(each, text) for each, text in other.notes.items()}
         notes = self.notes | {names[each]: text for each, text in other.notes.items()}
         deleted = {each: text for each, text in (other.deleted | self.deleted).items() if each not in notes}
-        origins = {names.get(each, each): origin for each, origin in other.origins.items()}
+        # What became a note of its own was never at the server: it comes from no version there.
+        origins = {each: origin for each, origin in other.origins.items() if names.get(each, each) == each}
         return Draft(
             new=joined_texts(self.new, other.new),
             notes=notes,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from secrets import token_hex
 from typing import Any
 
@@ -17,6 +18,8 @@ from pyodide.ffi import JsException, create_proxy, to_js
 PREFIX = "freshfetch.page.draft:"
 SETTLE = 0.25
 """Seconds after which what another process has written before it went is certainly seen here."""
+PATIENCE = 5.0
+"""Seconds for the lock that nobody else can have: the page does not wait for a browser that does not give it."""
 
 
 class LocalShelf:
@@ -26,18 +29,18 @@ class LocalShelf:
         self._page = token_hex(8)
         self._settled = 0.0
         self._locks: Any = None
+        self._decided = asyncio.Event()
 
     async def open(self) -> None:
         """Mark this page's texts as those of a page that lives."""
-        decided = asyncio.Event()
 
         def hold(_lock: Any) -> Any:
-            decided.set()
+            self._decided.set()
             return js.Promise.new(create_proxy(lambda *_: None))  # for as long as the page lives
 
         def refused(asked: asyncio.Future[Any]) -> None:
             if asked.exception() is not None:
-                decided.set()
+                self._decided.set()
 
         try:
             self._locks = js.navigator.locks
@@ -46,7 +49,9 @@ class LocalShelf:
             self._locks = None  # what is then taken from a page that lives is written again with its next change
             return
         asked.add_done_callback(refused)
-        await decided.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._decided.wait()
 
     def write(self, owner: str, text: str) -> bool:
         """Replace this page's text of one person."""
@@ -61,7 +66,9 @@ class LocalShelf:
         return True
 
     async def inherit(self, take: Callable[[str, str], bool]) -> None:
-        """Hand over what pages that are gone have left."""
+        """Hand over what pages that are gone have left, once locks can tell which are."""
+        if self._locks is not None and not self._decided.is_set():
+            return
         for page in sorted({_page_of(key) for key in _keys()} - {self._page}):
             await self._inherit_from(page, take)
         self._settled = SETTLE

@@ -102,8 +102,9 @@ class SignIn:
         try:
             await self._session.sign_in(str(self._username.value), str(self._password.value))
         except FreshfetchError as error:
-            self._complain(sign_in_problem(error))
-            if isinstance(error, InvalidCredentialsError):
+            is_wrong = isinstance(error, InvalidCredentialsError)
+            self._complain(sign_in_problem(error), is_wrong=is_wrong)
+            if is_wrong:
                 self._password.focus()
                 self._password.select()
         finally:
@@ -114,10 +115,11 @@ class SignIn:
         self._button.setAttribute("aria-busy", str(busy).lower())
         set_text(self._button, "Signing in…" if busy else "Sign in")
 
-    def _complain(self, problem: str) -> None:
+    def _complain(self, problem: str, *, is_wrong: bool = False) -> None:
+        """Say what the problem is, and whether it is with what was typed."""
         set_text(self._message, problem)
         for field in (self._username, self._password):
-            if problem:
+            if is_wrong:
                 field.setAttribute("aria-invalid", "true")
             else:
                 field.removeAttribute("aria-invalid")

@@ -57,6 +57,15 @@
     document.getElementById("boot-failed").hidden = false;
   };
   addEventListener("unhandledrejection", fail); // the runtime could not be loaded
+  // Where the interpreter does not come, or does not compile, Pyodide waits for ever and only the console is told.
+  const instantiate = window.WebAssembly?.instantiateStreaming;
+  if (instantiate) {
+    window.WebAssembly.instantiateStreaming = (...given) => {
+      const made = instantiate.apply(window.WebAssembly, given);
+      made.catch(fail);
+      return made;
+    };
+  }
   new PerformanceObserver((list) => {
     for (const { detail } of list.getEntriesByName("freshfetch:fetched")) bytes += detail; // in a built site
     if (list.getEntriesByName("freshfetch:failed").length) fail(); // the runtime, in a built site

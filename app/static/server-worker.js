@@ -7,6 +7,7 @@ const NAME = self.name; // says which site this serves
 const HOST = crypto.randomUUID();
 const STORE = "state";
 const REMEMBERED = 10_000; // requests that have been taken: none is taken twice
+const LONGEST_START = 300_000; // milliseconds, on a line of any length
 
 const channel = new BroadcastChannel(NAME);
 const tell = (id, part, more = {}) => channel.postMessage({ id, part, host: HOST, ...more });
@@ -51,6 +52,15 @@ function write(database, text) {
 
 // ---- the server ----
 
+// Where the interpreter does not come, or does not compile, Pyodide waits for ever: this hears of it.
+const { promise: broken, reject: fail } = Promise.withResolvers();
+const instantiate = WebAssembly.instantiateStreaming;
+WebAssembly.instantiateStreaming = (...given) => {
+  const made = instantiate.apply(WebAssembly, given);
+  made.catch(fail);
+  return made;
+};
+
 async function unpacked() {
   const [{ loadPyodide }, archive] = await Promise.all([import(new URL("vendor/pyodide/pyodide.mjs", FILES)), fetched()]);
   const pyodide = await loadPyodide();
@@ -90,7 +100,8 @@ function listener({ pyodide, server }) {
 
 async function serve() {
   channel.onmessage = ({ data }) => data.part === "ask" && tell(data.id, "starting");
-  const listen = listener(await started());
+  setTimeout(fail, LONGEST_START, new Error("the server takes too long to start"));
+  const listen = listener(await Promise.race([started(), broken]));
   channel.onmessage = ({ data }) => listen(data);
   return new Promise(() => {}); // holds the locks for as long as this lives
 }

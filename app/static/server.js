@@ -82,8 +82,13 @@
     services.addEventListener("message", ({ data }) => data === "start the server" && startWorker());
     services.startMessages();
     const started = Promise.all([startService(), painted().then(startWorker)]).then(() => true);
-    started.then(() => tell(WORDS.embedded)).catch(() => {}); // it may be late
+    started.then(arrive).catch(() => {}); // it may be late
     return Promise.race([started, after(PATIENCE).then(() => false)]);
+  };
+
+  const arrive = () => {
+    server.isReached = true;
+    tell(WORDS.embedded);
   };
 
   const tell = (words) => {
@@ -104,7 +109,7 @@
     if (!chosen) {
       // Storage may be refused: then there is none. One that keeps files may come when it likes.
       if (built) startService().catch(() => {});
-      else await removeService().catch(() => {});
+      else await Promise.race([removeService().catch(() => {}), after(PATIENCE)]);
       return true;
     }
     tell(WORDS.embedded);
@@ -114,5 +119,6 @@
   };
 
   // `reachable` resolves to true as soon as requests get to the server, which may still be starting, or to false.
-  window.freshfetchServer = { kind: chosen, reachable: start() };
+  const server = (window.freshfetchServer = { kind: chosen, isReached: !chosen });
+  server.reachable = start();
 })();

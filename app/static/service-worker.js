@@ -16,7 +16,7 @@ const PAGES = ["", "index.html"];
 const POST_AGAIN = 100; // milliseconds
 const START_AGAIN = 2_000;
 const SILENCE = 15_000; // without a word from any host
-const STARTING = 120_000; // of a host that lives and is starting, too busy to say so again
+const STARTING = 120_000; // of a host that lives and is starting, however often it says so
 const LONGEST = 240_000; // a browser ends a service worker that is busy with one request for five minutes
 const RETRY_AFTER = 2; // seconds
 const BODILESS = [204, 205, 304];
@@ -89,7 +89,8 @@ class Call {
     this.heard = Date.now();
     this.asked = this.heard - START_AGAIN + 5 * POST_AGAIN;
     while (calls.has(this.id) && !this.host) {
-      if (Date.now() - this.heard > (this.starting ? STARTING : SILENCE)) return this.end(unavailable());
+      const [since, limit] = this.starting ? [this.since, STARTING] : [this.heard, SILENCE];
+      if (Date.now() - since > limit) return this.end(unavailable());
       if (!this.starting && Date.now() - Math.max(this.heard, this.asked) > START_AGAIN) this.askForStart();
       channel.postMessage(this.message);
       await new Promise((resolve) => setTimeout(resolve, POST_AGAIN));
@@ -104,12 +105,19 @@ class Call {
   hear({ part, host, status, headers, content }) {
     this.heard = Date.now();
     if (part === "taken") this.taken(host);
-    else if (part === "starting") watch((this.starting = host));
+    else if (part === "starting") this.startedBy(host);
     else if (part === "whole") this.end(this.response(status, headers, content));
     else if (part === "start") this.start(status, headers);
     else if (part === "chunk") this.body?.enqueue(content);
     else if (part === "end") this.end();
     else if (part === "fail") this.lose();
+  }
+
+  startedBy(host) {
+    if (this.starting === host) return;
+    this.starting = host;
+    this.since = Date.now();
+    watch(host);
   }
 
   taken(host) {

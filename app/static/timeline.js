@@ -11,6 +11,7 @@ const LONGEST_FOLLOWED = 120;
 const AXIS = 24; // pixels
 const WALL_CLOCK = 60; // seconds in view from which the axis tells the time of day
 const STEP = 1.5; // how much one press zooms
+const SHIFT = 0.2; // of what is in view, by which one press moves it
 const SLOP = 8; // pixels in which a finger has not made up its mind
 const SMOOTH = 30; // milliseconds between two pictures of what goes on
 const CALM = 250; // the same for those who asked for less motion
@@ -190,8 +191,8 @@ export function mount(panel) {
     "=": () => zoomBy(STEP),
     "-": () => zoomBy(1 / STEP),
     "−": () => zoomBy(1 / STEP),
-    ArrowLeft: () => moveBy(-0.2),
-    ArrowRight: () => moveBy(0.2),
+    ArrowLeft: () => moveBy(-SHIFT),
+    ArrowRight: () => moveBy(SHIFT),
     ArrowUp: () => readNext(-1),
     ArrowDown: () => readNext(1),
     " ": () => setLive(!state.isLive),
@@ -230,6 +231,8 @@ export function mount(panel) {
   view.addEventListener("scroll", ask, { passive: true });
 
   live.addEventListener("click", () => setLive(!state.isLive));
+  find("earlier").addEventListener("click", () => moveBy(-SHIFT));
+  find("later").addEventListener("click", () => moveBy(SHIFT));
   find("in").addEventListener("click", () => zoomBy(STEP));
   find("out").addEventListener("click", () => zoomBy(1 / STEP));
   find("all").addEventListener("click", showAll);

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from selenium.webdriver.common.by import By
 
 from mock_server.testing import Server
 from tests.browser.fixtures import OpenPage
 from tests.browser.harness.chromium import Chromium
 from tests.browser.harness.notes_page import NotesPage, stored
 
+REFRESH = "/api/auth/refresh"
 KEPT = "return Object.keys(localStorage).filter((key) => key.startsWith('freshfetch.page.draft:')).length"
 
 
@@ -66,6 +68,29 @@ def test_each_persons_text_waits_for_them(page: NotesPage, server: Server) -> No
     page.sign_in()
     page.wait_for_note("ada's note")
     assert page.find("#note-text").get_attribute("value") == "ada's thought"
+
+
+def test_a_sentence_that_is_being_written_does_not_end_in_the_password(page: NotesPage, server: Server) -> None:
+    """The session is over in mid-word: a notice says so, the words go on into the note, then the dialog comes."""
+    page.add_note("milk")
+    page.wait_for_note("milk")
+    server.revoke()
+    server.forget_journal()
+    server.fault(path=REFRESH, kind="delay", delay=1, times=1)
+    note = page.find("#notes li textarea")
+    note.send_keys(" and bread")
+    page.until(lambda: server.journal("/api/notes/*"), "the attempt to save it")
+    words = ", six eggs"
+    note.send_keys(words)
+    while not page.driver.find_elements(By.CSS_SELECTOR, "[data-notice=sign-in]"):
+        page.driver.switch_to.active_element.send_keys("!")
+        words += "!"
+    page.driver.switch_to.active_element.send_keys(" and a jar of honey")
+    assert page.script("return document.querySelector('#password').value") == ""
+    page.until(lambda: page.find("#sign-in-dialog").is_displayed(), "the sign-in dialog")
+    page.type("#password", "lovelace")
+    page.press("#sign-in-button")
+    page.wait_for_note(f"milk and bread{words} and a jar of honey")
 
 
 def test_tabs_show_each_others_notes_and_lose_none(open_page: OpenPage, server: Server) -> None:

@@ -17,6 +17,19 @@ from tests.browser.harness.notes_page import NotesPage, stored
 ROOT = Path(__file__).resolve().parents[2]
 REFRESH = "/api/auth/refresh"
 
+NO_ANSWER = {
+    "which service workers there are": """
+        ServiceWorkerContainer.prototype.getRegistration = () => new Promise(() => {});
+    """,
+    "the lock of its unsaved text": """
+        const request = LockManager.prototype.request;
+        LockManager.prototype.request = function (name, ...more) {
+            if (name.startsWith("freshfetch.page.draft:")) return new Promise(() => {});
+            return request.call(this, name, ...more);
+        };
+    """,
+}
+INVALID = "return [...document.querySelectorAll('[aria-invalid=true]')].map(({id}) => id)"
 ASKED_FOR_CONTROLS = "return performance.getEntriesByType('resource').some(({name}) => name.includes('/mock/'))"
 
 
@@ -61,6 +74,28 @@ def test_python_may_come_in_the_middle_of_a_word(browser: Chromium, server: Serv
     assert page.script("return document.getElementById('username').value") == "grace"
 
 
+def test_an_interpreter_that_does_not_come_is_said(browser: Chromium, server: Server) -> None:
+    """Pyodide itself would wait for ever: a sentence instead, and no form that does nothing."""
+    page = NotesPage(browser, server.url + "/")
+    with page.blocked("*pyodide.asm.wasm*"):
+        page.driver.get(page.url)
+        page.until(lambda: page.find("#boot-failed").is_displayed(), "the sentence")
+    assert not page.find("#sign-in-form").is_displayed()
+    page.open()
+
+
+@pytest.mark.parametrize("what", NO_ANSWER)
+def test_a_browser_that_never_answers_does_not_keep_the_page_from_starting(
+    new_browser: Callable[[], Chromium], server: Server, what: str
+) -> None:
+    """Some seconds later it goes on without, and notes are saved."""
+    browser = new_browser()
+    browser.before_load(NO_ANSWER[what])
+    page = NotesPage(browser, server.url + "/").open().sign_in()
+    page.add_note("all the same")
+    page.wait_for_note("all the same")
+
+
 def test_a_wrong_password_is_said_next_to_the_field(open_page: OpenPage) -> None:
     """The message is in plain words, the password has the focus, and a second try works."""
     page = open_page()
@@ -69,6 +104,19 @@ def test_a_wrong_password_is_said_next_to_the_field(open_page: OpenPage) -> None
     page.press("#sign-in-button")
     page.until(lambda: page.seen("#sign-in-message"), "the message")
     assert page.script("return document.activeElement.id") == "password"
+    assert page.script(INVALID) == ["username", "password"]
+    page.sign_in()
+
+
+def test_a_server_that_is_down_makes_no_field_invalid(open_page: OpenPage, server: Server) -> None:
+    """It is said that it cannot be reached, and nothing is wrong with what was typed."""
+    page = open_page()
+    server.fault(path="/api/auth/login", kind="drop_before", times=1)
+    page.type("#username", "ada")
+    page.type("#password", "lovelace")
+    page.press("#sign-in-button")
+    page.until(lambda: page.seen("#sign-in-message"), "the message")
+    assert page.script(INVALID) == []
     page.sign_in()
 
 

@@ -42,6 +42,17 @@ NO_WORKER = {
     "no service worker": "Object.defineProperty(Navigator.prototype, 'serviceWorker', {get() {}})",
     "no shared worker": "SharedWorker = class { constructor() { throw new DOMException('no', 'SecurityError'); } }",
 }
+# And the ten seconds in which it should have come are over at once.
+LATE_WORKER = """
+    const may = new Promise((resolve) => (window.letRegister = resolve));
+    const register = ServiceWorkerContainer.prototype.register;
+    ServiceWorkerContainer.prototype.register = async function (...given) {
+        await may;
+        return register.apply(this, given);
+    };
+    const later = setTimeout;
+    window.setTimeout = (act, wait, ...given) => later(act, wait === 10_000 ? 0 : wait, ...given);
+"""
 CONTROLLED = "return navigator.serviceWorker.controller?.scriptURL"
 FETCHED = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
 
@@ -199,6 +210,41 @@ def test_a_server_that_cannot_be_started_is_said_where_one_signs_in(
     page.until(lambda: page.find("#server-missing").is_displayed(), "the sentence")
     assert not page.find("#boot-failed").is_displayed()
     assert page.find("#sign-in-form").is_displayed()
+    module_browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
+def test_a_server_that_could_not_be_loaded_is_loaded_by_the_next_visit(
+    module_browser: Chromium, host: StaticHost, tmp_path: Path
+) -> None:
+    """The interpreter does not come: the page says so, its worker ends instead of waiting, a reload puts it right."""
+    whole, broken = host.folder, tmp_path / "broken"
+    shutil.copytree(whole, broken)
+    next(broken.rglob("pyodide.asm.wasm.packed")).unlink()
+    host.folder = broken
+    page = NotesPage(module_browser, host.url)
+    page.driver.get(host.url)
+    page.until(lambda: page.find("#boot-failed").is_displayed(), "the sentence")
+    assert page.script("return fetch('api/data').then(({status}) => status)") == 503
+    host.folder = whole
+    page.open().sign_in()
+
+
+def test_a_server_that_comes_late_is_waited_for(module_browser: Chromium, host: StaticHost) -> None:
+    """Its service worker takes its time: nothing goes to the static host meanwhile, and everything is there then."""
+    page = NotesPage(module_browser, host.url)
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    script = module_browser.driver.execute_cdp_cmd(command, {"source": LATE_WORKER})
+    page.open()
+    page.until(lambda: page.find("#server-missing").is_displayed(), "word that it is missing")
+    page.type("#username", "ada")
+    page.type("#password", "lovelace")
+    page.press("#sign-in-button")
+    page.until(lambda: "cannot be reached" in page.seen("#sign-in-message"), "the message")
+    assert [path for path in host.asked if path.startswith(("api/", "mock/"))] == []
+    page.script("letRegister()")
+    page.until(lambda: not page.find("#server-missing").is_displayed(), "the server")
+    page.sign_in()
+    page.until(lambda: not page.script("return document.getElementById('scenarios').inert"), "the scenarios")
     module_browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 

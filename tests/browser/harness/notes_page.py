@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
@@ -38,6 +38,14 @@ WIRETAP = """
         window.tapped.words.push(JSON.stringify(message));
         return postMessage.call(this, message);
     };
+"""
+HOW_FAR = """
+    const [step, bar, failed] = ["boot-step", "boot-progress", "boot-failed"].map((id) => document.getElementById(id));
+    const seconds = (entry) => [entry.startTime, entry.responseEnd].map((time) => (time / 1000).toFixed(1)).join("-");
+    const files = performance.getEntriesByType("resource").slice(-3).map((entry) => `${seconds(entry)} ${entry.name}`);
+    const said = failed?.hidden ? "not said to have failed" : "said to have failed";
+    return [`"${step?.textContent}"`, `${bar?.value} %`, said, document.readyState, document.visibilityState,
+            `${(performance.now() / 1000).toFixed(1)} s`, ...files].join("\\n");
 """
 EVERYTHING_SHOWN = """
     const fields = [...document.querySelectorAll("input, textarea")].map((field) => field.value);
@@ -74,7 +82,10 @@ class NotesPage:
         """Wait until Python runs."""
         if not self._tapped_early:
             self.script(WIRETAP)
-        self.until(lambda: self.script("return document.documentElement.dataset.ready === 'true'"), "the page to start")
+        try:
+            self.until(lambda: self.script("return document.documentElement.dataset.ready === 'true'"), "the start")
+        except TimeoutException:
+            raise AssertionError(f"the page did not start: {self.script(HOW_FAR)}") from None
         return self
 
     def until(self, condition: Callable[[], Value], what: str) -> Value:
