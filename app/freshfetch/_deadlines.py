@@ -100,7 +100,8 @@ class Deadlines:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # outside a browser each asyncio.run has a loop of its own
             self._loop = loop
-            self._timers.clear()
+            while self._timers:
+                self._timers.pop()[1].cancel()
         now = loop.time()
         when = min(max(self._due[0].when, now), now + LONGEST_TIMER)
         if not self._timers or when < self._timers[-1][0]:

@@ -198,8 +198,9 @@ class Session:
         Takes what ``pyodide.http.pyfetch`` takes, and ``json`` (sent as the body), ``timeout`` (seconds from
         the call to the answer, waiting included) and ``replay``. A request whose token is refused is sent
         again with a new one, whatever its method, since the refusal shows that it had no effect; with
-        ``replay=False`` it is not, and the 401 is the answer. ``replay=True`` says that a second sending is
-        harmless even if the first took effect: then a lost answer is a TransportError, never ambiguous.
+        ``replay=False`` it is not, and the 401 is the answer. A POST that was redirected to the refusal may
+        have had one and is not sent again. ``replay=True`` says that a second sending is harmless even if the
+        first took effect: then a lost answer is a TransportError, never ambiguous.
 
         The request is taken down, body included, and belongs to the person signed in, *now*. The token goes
         to the page's own origin and to ``origins`` only; a request to anywhere else, to the auth server, with
@@ -208,6 +209,7 @@ class Session:
         Raises:
             InvalidRequestError: at once, for arguments that make no request.
             TransportError, RequestTimeoutError, AmbiguousRequestError: no answer came.
+            AmbiguousRequestError: also when a redirect led to the refusal.
             NotReplayableError: the token was refused and the body was a stream.
             QueueFullError, QueueDroppedError: too much waits for a refresh.
             RefreshUnavailableError: the token cannot be renewed for now.

@@ -131,8 +131,8 @@ class Shell:
 
     async def _watch_server(self) -> None:
         """Look what the server saw, now and then, if it can be looked at."""
-        while (exist := await self._mock.exist()) is None:  # noqa: ASYNC110 - it may be starting yet
-            await asyncio.sleep(LOOK_AGAIN)
+        while (exist := await self._mock.exist()) is None and not js.freshfetchServer.isMissing:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_AGAIN)  # it may be starting yet
         if not exist:
             self._server_panel.hide()
             self._controls.set_missing()

@@ -7,6 +7,7 @@ const NAME = self.name; // says which site this serves
 const HOST = crypto.randomUUID();
 const STORE = "state";
 const REMEMBERED = 10_000; // requests that have been taken: none is taken twice
+const FRESH = 1_000; // milliseconds; what was posted before may have been given up, and is posted again if it was not
 const LONGEST_START = 300_000; // milliseconds, on a line of any length
 
 const channel = new BroadcastChannel(NAME);
@@ -87,9 +88,9 @@ async function started() {
 
 function listener({ pyodide, server }) {
   const taken = new Set();
-  return ({ id, part, head, body }) => {
+  return ({ id, part, head, body, at }) => {
     if (part === "give up") return server.give_up(id);
-    if (part !== "ask") return;
+    if (part !== "ask" || Date.now() - at > FRESH) return;
     tell(id, "taken");
     if (taken.has(id)) return;
     taken.add(id);

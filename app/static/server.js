@@ -77,18 +77,23 @@
   };
 
   const startEmbedded = async () => {
-    if (!services) return false;
+    if (!services) return miss();
     // The service worker finds nobody who answers: the worker was ended.
     services.addEventListener("message", ({ data }) => data === "start the server" && startWorker());
     services.startMessages();
     const started = Promise.all([startService(), painted().then(startWorker)]).then(() => true);
-    started.then(arrive).catch(() => {}); // it may be late
+    started.then(arrive, miss); // it may be late
     return Promise.race([started, after(PATIENCE).then(() => false)]);
   };
 
   const arrive = () => {
     server.isReached = true;
     tell(WORDS.embedded);
+  };
+
+  const miss = () => {
+    server.isMissing = true;
+    return false;
   };
 
   const tell = (words) => {
@@ -118,7 +123,8 @@
     return reachable;
   };
 
-  // `reachable` resolves to true as soon as requests get to the server, which may still be starting, or to false.
-  const server = (window.freshfetchServer = { kind: chosen, isReached: !chosen });
+  // `reachable` resolves to true as soon as requests get to the server, which may still be starting, or to false; then
+  // it may be late, unless `isMissing`.
+  const server = (window.freshfetchServer = { kind: chosen, isReached: !chosen, isMissing: false });
   server.reachable = start();
 })();

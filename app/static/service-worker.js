@@ -18,6 +18,7 @@ const START_AGAIN = 2_000;
 const SILENCE = 15_000; // without a word from any host
 const STARTING = 120_000; // of a host that lives and is starting, however often it says so
 const LONGEST = 240_000; // a browser ends a service worker that is busy with one request for five minutes
+const FRESH = 2_000; // milliseconds for which a host may take what was posted, as in server-worker.js
 const RETRY_AFTER = 2; // seconds
 const BODILESS = [204, 205, 304];
 
@@ -90,11 +91,17 @@ class Call {
     this.asked = this.heard - START_AGAIN + 5 * POST_AGAIN;
     while (calls.has(this.id) && !this.host) {
       const [since, limit] = this.starting ? [this.since, STARTING] : [this.heard, SILENCE];
-      if (Date.now() - since > limit) return this.end(unavailable());
+      if (Date.now() - since > limit) return this.refuse();
       if (!this.starting && Date.now() - Math.max(this.heard, this.asked) > START_AGAIN) this.askForStart();
-      channel.postMessage(this.message);
+      channel.postMessage({ ...this.message, at: Date.now() });
       await new Promise((resolve) => setTimeout(resolve, POST_AGAIN));
     }
+  }
+
+  // Only what is certain not to be carried out is refused: by now a busy host may have this request before it.
+  async refuse() {
+    await new Promise((resolve) => setTimeout(resolve, FRESH));
+    if (!this.host) this.end(unavailable());
   }
 
   askForStart() {

@@ -289,6 +289,39 @@ def test_a_request_that_is_posted_twice_is_carried_out_once(tab: Tab) -> None:
     assert said == [["taken", "taken", "whole"], 1]
 
 
+def test_a_request_that_has_been_refused_meanwhile_is_not_carried_out(tab: Tab) -> None:
+    """A host that was busy finds what was posted seconds ago, and answered 503 since: it takes only the newer one."""
+    said = tab.run(
+        """
+        const head = {origin: location.origin, method: "POST", path: "/api/auth/login", query: "", headers: []};
+        const body = new TextEncoder().encode('{"username": "ada", "password": "lovelace"}').buffer;
+        const ask = {part: "ask", head: JSON.stringify(head), body};
+        const channel = new BroadcastChannel("freshfetch server /");
+        const parts = [];
+        const done = new Promise((resolve) => channel.onmessage = ({data}) => {
+            if (data.host) parts.push([data.id, data.part]);
+            if (data.part === "whole") resolve();
+        });
+        channel.postMessage({...ask, id: "old", at: Date.now() - 2000});
+        channel.postMessage({...ask, id: "new", at: Date.now()});
+        await done;
+        channel.close();
+        return [parts, (await journal(() => true)).length];
+        """
+    )
+    assert said == [[["new", "taken"], ["new", "whole"]], 1]
+
+
+def test_a_host_that_goes_on_starting_is_not_waited_for_for_ever(tab: Tab) -> None:
+    """It says so again and again for longer than two minutes: 503."""
+    starting = """
+        channel.postMessage = (message) => calls.get(message.id).hear({part: "starting", host: "busy"});
+    """
+    tab.run("void navigator.locks.request('freshfetch server / busy', () => new Promise(() => {}))")
+    with in_service_worker(tab, FASTER + starting):
+        assert tab.run("return (await login()).status") == 503
+
+
 def test_an_address_of_the_server_can_be_gone_to(tab: Tab, blank: Tab) -> None:
     """While a page is open that has chosen the embedded server, it answers navigations: a sign-in page has to be."""
     tab.run("await mock('PUT', 'settings', {grace: 7})")

@@ -210,6 +210,7 @@ def test_a_server_that_cannot_be_started_is_said_where_one_signs_in(
     page.until(lambda: page.find("#server-missing").is_displayed(), "the sentence")
     assert not page.find("#boot-failed").is_displayed()
     assert page.find("#sign-in-form").is_displayed()
+    page.until(lambda: page.script("return document.getElementById('server-panel').hidden"), "its panel to go")
     module_browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 

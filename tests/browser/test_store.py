@@ -199,6 +199,25 @@ def test_a_busy_page_is_not_taken_for_a_copy_of_itself(page: Page, server: Serve
     assert page.run("await status()") == 200
 
 
+NO_LOCKS = """
+    navigator.locks.query = () => new Promise(() => {});
+    const request = navigator.locks.request;
+    navigator.locks.request = function (name, ...more) {
+        return name.includes(":page") ? new Promise(() => {}) : request.call(this, name, ...more);
+    };
+"""
+
+
+def test_locks_that_never_answer_keep_nobody_from_signing_in(page: Page) -> None:
+    """The claim to its storage is given up after a while: signed in, and out."""
+    page.run(ONE_TAB)
+    page.script(NO_LOCKS)
+    page.run("await session.sign_in('ada', 'lovelace')")
+    assert page.run("await status()") == 200
+    page.run("await session.sign_out()")
+    assert page.run("session.state.name") == "SIGNED_OUT"
+
+
 def test_a_duplicated_tab_is_a_copy_also_after_its_original_has_cleared_its_storage(
     page: Page, new_window: Callable[[], Page], server: Server
 ) -> None:

@@ -82,16 +82,20 @@ class PageClaim:
         name = stored if isinstance(stored, str) else None
         if self._name is not None:
             if name is None:  # the app has cleared its storage
-                self._area().setItem(self._key, self._name)
+                self._write_down(self._name)
             return True
         is_own = name is None or await self._lock(name)
         if name is None or not is_own:
             name = token_hex(8)
             # The lock first: a copy that has a name of its own and no lock yet would be taken for the owner.
             if await self._lock(name):
-                self._area().setItem(self._key, name)
+                self._write_down(name)
         self._name = name
         return is_own
+
+    def _write_down(self, name: str) -> None:
+        with suppress(JsException, AttributeError):  # there is no room: whose it is has been settled all the same
+            self._area().setItem(self._key, name)
 
     async def _lock(self, name: str) -> bool:
         # Nobody passes by this lock: it is had, however late a busy page hears of it.
@@ -148,7 +152,9 @@ async def _acquire(name: str, timeout: float, deadlines: Deadlines, *, late: boo
                 await asyncio.wait({granted, request}, return_when=asyncio.FIRST_COMPLETED)
         if late and not granted.done() and not request.done():
             # Whatever was granted before this question is heard of before its answer.
-            await js.navigator.locks.query()
+            with suppress(TimeoutError):
+                async with deadlines.limit(timeout):
+                    await js.navigator.locks.query()
     except BaseException:
         _withdraw(granted, gone, held)
         raise
