@@ -9,7 +9,7 @@ import js
 from pyscript import config
 
 from freshfetch import HeartbeatPolicy, QueuePolicy, Session, Transport
-from freshfetch.browser import FetchTransport, connect
+from freshfetch.browser import connect
 from page import inside
 from page.controls import Controls
 from page.drafts import Drafts
@@ -43,7 +43,7 @@ async def main(settings: dict[str, Any]) -> None:
     await js.freshfetchServer.reachable
     # What carries a note is sent until it arrives, and the heartbeat comes round by itself.
     ledger = Ledger(token_hex(4), kept=[js.URL.new(settings[name], js.document.baseURI).pathname for name in KEPT])
-    transport = inside.transport(settings["inside"]) if "inside" in settings else over_the_network()
+    transport = inside.transport(settings["inside"]) if "inside" in settings else ReachedTransport()
     session = connect(
         settings["auth"],
         origins=settings.get("origins", ()),
@@ -60,12 +60,6 @@ async def main(settings: dict[str, Any]) -> None:
     await drafts.inherit()
     async with session:
         await page(session, transport, ledger, settings, drafts).run()
-
-
-def over_the_network() -> Transport:
-    """Return what sends requests to the server that the page has chosen."""
-    server = js.freshfetchServer
-    return ReachedTransport(FetchTransport(), lambda: bool(server.isReached)) if server.kind else FetchTransport()
 
 
 def page(session: Session, transport: Transport, ledger: Ledger, settings: dict[str, Any], drafts: Drafts) -> Shell:

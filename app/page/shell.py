@@ -47,8 +47,6 @@ LOOK_AGAIN = 5.0
 """Seconds between two looks whether the server can be looked at at all, while it does not answer."""
 PATIENCE = 0.4
 """Seconds a renewal may take before anybody is told."""
-PAUSE = 1.5
-"""Seconds without a key after which somebody has stopped writing: a dialog before that would take what they type."""
 LONGEST_TRY = 10.0
 """Seconds the server has to answer somebody who asked whether it is back."""
 ENDED = "Your session has ended. What you wrote is kept."
@@ -109,8 +107,6 @@ class Shell:
         self._is_trying = False
         self._tried_in_vain = False
         self._unsaved = False
-        self._typed_at = float("-inf")
-        self._asking: asyncio.TimerHandle | None = None
         self._renewing: asyncio.TimerHandle | None = None
         self._is_slow = False
 
@@ -121,7 +117,6 @@ class Shell:
         self._drafts.refused = self._on_refused
         listen(find("sign-out"), "click", lambda _: self._tasks.start(self._session.sign_out()))
         listen(js.window, "online", lambda _: self._notes.wake())
-        listen(find("notes-view"), "input", lambda _: self._on_typing())
         self._begin()
         self._timeline.start()
         self._tasks.start(self._watch_server())
@@ -218,7 +213,7 @@ class Shell:
         self._notices.hide("elsewhere")
         self._notices.show("sign-in", ENDED, tone="bad", action=("Sign in again", self._ask))
         self._remember(returning=False)
-        self._ask_in_pause()
+        self._sign_in.ask_in_pause(self._last_subject, self._why)
         self._draw()
 
     def _on_state(self, event: StateChanged) -> None:
@@ -246,26 +241,7 @@ class Shell:
         set_text(find("who"), subject)
         self._notes.show(subject)
 
-    def _on_typing(self) -> None:
-        self._typed_at = asyncio.get_running_loop().time()
-
-    def _ask_in_pause(self) -> None:
-        """Ask to sign in, once the person is not in the middle of a sentence; the notice says it meanwhile."""
-        self._stop_asking()
-        loop = asyncio.get_running_loop()
-        pause = self._typed_at + PAUSE
-        if pause > loop.time():
-            self._asking = loop.call_at(pause, self._ask_in_pause)
-        elif self._session.state is State.SIGN_IN_REQUIRED:
-            self._ask()
-
-    def _stop_asking(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-            self._asking = None
-
     def _ask(self) -> None:
-        self._stop_asking()
         self._sign_in.ask(self._last_subject, self._why)
 
     def _kept(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import js
@@ -13,6 +14,10 @@ from .wording import sign_in_problem
 
 if TYPE_CHECKING:
     from freshfetch import Session
+
+
+PAUSE = 1.5
+"""Seconds without a key after which somebody has stopped writing: a dialog before that would take what they type."""
 
 
 class SignIn:
@@ -29,8 +34,11 @@ class SignIn:
         self._message = find("sign-in-message")
         self._dialog = find("sign-in-dialog")
         self._before: Any = None
+        self._typed_at = float("-inf")
+        self._asking: asyncio.TimerHandle | None = None
         listen(self._form, "submit", self._on_submit)
         listen(self._form, "input", lambda _: self._complain(""))
+        listen(find("notes-view"), "input", lambda _: self._on_typing())
         listen(find("ask-later"), "click", lambda _: self._dialog.close())
         listen(js.document, "focusin", self._on_focus)
         listen(self._dialog, "close", lambda _: self._go_back())
@@ -63,8 +71,19 @@ class SignIn:
         self._password.value = ""
         self._complain("")
 
+    def ask_in_pause(self, subject: str, why: str) -> None:
+        """Open the dialog as soon as that person is not in the middle of a sentence."""
+        self._stop_asking()
+        loop = asyncio.get_running_loop()
+        pause = self._typed_at + PAUSE
+        if pause > loop.time():
+            self._asking = loop.call_at(pause, self.ask_in_pause, subject, why)
+        else:
+            self.ask(subject, why)
+
     def ask(self, subject: str, why: str) -> None:
         """Open the dialog, for the person who was signed in until now."""
+        self._stop_asking()
         if self._dialog.open:
             return
         find("sign-in-view").hidden = True
@@ -74,7 +93,16 @@ class SignIn:
         self._dialog.showModal()
         self._password.focus()
 
+    def _on_typing(self) -> None:
+        self._typed_at = asyncio.get_running_loop().time()
+
+    def _stop_asking(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+
     def _put_away(self) -> None:
+        self._stop_asking()
         if self._dialog.open:
             self._dialog.close()
 

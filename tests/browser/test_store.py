@@ -145,6 +145,15 @@ ONE_TAB = """
 """
 
 
+@pytest.fixture
+def one_tab(page: Page, server: Server) -> Page:
+    """A window in which ada is signed in, with a session of its own, at a server without grace."""
+    server.settings(grace=0)
+    page.run(ONE_TAB)
+    page.run("await session.sign_in('ada', 'lovelace')")
+    return page
+
+
 def duplicate(page: Page, new_window: Callable[[], Page]) -> Page:
     """Open a window with a copy of the page's sessionStorage, as duplicating a tab does."""
     copy = new_window()
@@ -154,25 +163,22 @@ def duplicate(page: Page, new_window: Callable[[], Page]) -> Page:
 
 
 def test_a_duplicated_tab_takes_nothing_from_its_original(
-    page: Page, new_window: Callable[[], Page], server: Server
+    one_tab: Page, new_window: Callable[[], Page], server: Server
 ) -> None:
     """Its copy of sessionStorage serves it while the token works; the refresh token stays with one of the two."""
-    server.settings(grace=0)
-    page.run(ONE_TAB)
-    page.run("await session.sign_in('ada', 'lovelace')")
-    copy = duplicate(page, new_window)
+    copy = duplicate(one_tab, new_window)
     copy.run(ONE_TAB)
-    assert [each.run("await status()") for each in (page, copy)] == [200, 200]
+    assert [each.run("await status()") for each in (one_tab, copy)] == [200, 200]
     server.expire()
     assert copy.run("await status()") == "SignedOutError"
-    assert page.run("await status()") == 200
+    assert one_tab.run("await status()") == 200
     assert copy.run("await session.sign_in('ada', 'lovelace'), await status()")[1] == 200
     server.expire()
-    assert [each.run("await status()") for each in (page, copy)] == [200, 200]
-    page.load()
-    page.run(ONE_TAB)
+    assert [each.run("await status()") for each in (one_tab, copy)] == [200, 200]
+    one_tab.load()
+    one_tab.run(ONE_TAB)
     server.expire()
-    assert page.run("await status()") == 200
+    assert one_tab.run("await status()") == 200
     effects = [entry["effects"] for entry in server.journal("/api/auth/refresh")]
     assert effects == [["refreshed"]] * 4
 
@@ -188,15 +194,13 @@ BUSY_AS_IT_ASKS = """
 """
 
 
-def test_a_busy_page_is_not_taken_for_a_copy_of_itself(page: Page, server: Server) -> None:
+def test_a_busy_page_is_not_taken_for_a_copy_of_itself(one_tab: Page, server: Server) -> None:
     """Loaded anew and busy for longer than a claim may take: it hears late that it is its own, and stays signed in."""
-    page.run(ONE_TAB)
-    page.run("await session.sign_in('ada', 'lovelace')")
-    page.load()
-    page.run(ONE_TAB)
-    page.script(BUSY_AS_IT_ASKS)
+    one_tab.load()
+    one_tab.run(ONE_TAB)
+    one_tab.script(BUSY_AS_IT_ASKS)
     server.expire()
-    assert page.run("await status()") == 200
+    assert one_tab.run("await status()") == 200
 
 
 NO_LOCKS = """
@@ -219,19 +223,16 @@ def test_locks_that_never_answer_keep_nobody_from_signing_in(page: Page) -> None
 
 
 def test_a_duplicated_tab_is_a_copy_also_after_its_original_has_cleared_its_storage(
-    page: Page, new_window: Callable[[], Page], server: Server
+    one_tab: Page, new_window: Callable[[], Page], server: Server
 ) -> None:
     """The app clears sessionStorage and the person signs in again: the copy leaves the refresh token alone."""
-    server.settings(grace=0)
-    page.run(ONE_TAB)
-    page.run("await session.sign_in('ada', 'lovelace')")
-    page.script("sessionStorage.clear()")
-    page.run("await session.sign_in('ada', 'lovelace')")
-    copy = duplicate(page, new_window)
+    one_tab.script("sessionStorage.clear()")
+    one_tab.run("await session.sign_in('ada', 'lovelace')")
+    copy = duplicate(one_tab, new_window)
     copy.run(ONE_TAB)
     server.expire()
     assert copy.run("await status()") == "SignedOutError"
-    assert page.run("await status()") == 200
+    assert one_tab.run("await status()") == 200
 
 
 NO_LOCK_OF_ITS_OWN = """
@@ -245,13 +246,10 @@ NO_LOCK_OF_ITS_OWN = """
 
 
 def test_a_duplicated_tab_that_is_stopped_as_it_claims_is_still_a_copy(
-    page: Page, new_window: Callable[[], Page], server: Server
+    one_tab: Page, new_window: Callable[[], Page], server: Server
 ) -> None:
     """Its session is closed before it has a lock of its own: the next one does not take itself for the original."""
-    server.settings(grace=0)
-    page.run(ONE_TAB)
-    page.run("await session.sign_in('ada', 'lovelace')")
-    copy = duplicate(page, new_window)
+    copy = duplicate(one_tab, new_window)
     copy.run(ONE_TAB)
     copy.script(NO_LOCK_OF_ITS_OWN)
     server.expire()
@@ -264,4 +262,4 @@ def test_a_duplicated_tab_that_is_stopped_as_it_claims_is_still_a_copy(
     """)
     copy.run(ONE_TAB)
     assert copy.run("await status()") == "SignedOutError"
-    assert page.run("await status()") == 200
+    assert one_tab.run("await status()") == 200
