@@ -91,5 +91,5 @@ node_modules/.stamp: package-lock.json .npmrc
 	npm ci --loglevel=error
 	@touch $@
 
-vendor/.stamp: node_modules/.stamp tools/vendor.py $(VENV)/.stamp
+vendor/.stamp: node_modules/.stamp tools/vendor.py tools/compile.mjs tools/compiling.py $(VENV)/.stamp
 	$(RUN) tools/vendor.py

@@ -126,7 +126,10 @@ def visiting(*, compresses: bool) -> Iterator[tuple[Visitor, Host]]:
             (folder / name / "index.html").write_text(html)
             (folder / name / "pyscript.toml").write_text('interpreter = "./vendor/pyodide/pyodide.mjs"\n')
         folders = {name: folder / name for name in ("site", "hello", "bare")}
-        folders |= {f"{name}/vendor": ROOT / "vendor" for name in ("hello", "bare")}
+        # As npm has them: what vendor/ changes and compiles is not there.
+        for name in ("hello", "bare"):
+            folders[f"{name}/vendor/pyodide"] = ROOT / "node_modules" / "pyodide"
+            folders[f"{name}/vendor/pyscript"] = ROOT / "node_modules" / "@pyscript" / "core" / "dist"
         host = Host(folders, create_app(), compresses=compresses)
         with serving(host) as url:
             browser = Chromium(folder)

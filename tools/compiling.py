@@ -1,7 +1,7 @@
-"""Compiling: Python sources to the .pyc of a site, run by the Python that will import them (see compile.mjs).
+"""Compiling: Python sources to .pyc, run by the Python that will import them (see compile.mjs).
 
-Bytecode belongs to one version of Python, and the one in the browser is not the one on this machine. Of the standard
-library only what something imports is kept: that is most of what a page has to fetch.
+Bytecode belongs to one version of Python, and the one in the browser is not the one on this machine. ``library`` is for
+vendor/; a ``site`` has of the standard library only what something imports: that is most of what a page has to fetch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import marshal
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import CodeType
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """What a zip file can date back to: the same sources are always the same archive."""
@@ -89,10 +90,13 @@ class Sources:
 
     def code(self, module: str) -> bytes:
         """Return the .pyc, without assertions and docstrings."""
-        source = self.files[module].read_bytes()
         code = compile(self.tree(module), str(self.path(module)), "exec", dont_inherit=True, optimize=2)
-        head = importlib.util.MAGIC_NUMBER + UNCHECKED + importlib.util.source_hash(source)
-        return head + marshal.dumps(code)
+        return bytecode(code, self.files[module].read_bytes())
+
+
+def bytecode(code: CodeType, source: bytes) -> bytes:
+    """Return a .pyc."""
+    return importlib.util.MAGIC_NUMBER + UNCHECKED + importlib.util.source_hash(source) + marshal.dumps(code)
 
 
 def needed(library: Sources, roots: Iterable[str]) -> set[str]:
@@ -137,7 +141,25 @@ def cached(path: Path) -> str:
     return Path(importlib.util.cache_from_source(str(path), optimization="")).as_posix()
 
 
-def main(stage: Path) -> None:
+def library(folder: Path) -> None:
+    """Put the bytecode of each module into the standard library's archive, beside its source.
+
+    Pyodide comes with sources only, and compiling what a page imports is most of what its start takes.
+    """
+    archive = folder / "python_stdlib.zip"
+    # Where a page has the library, as this Python has it: tracebacks name the file.
+    place = Path(zipfile.__file__).parent
+    with zipfile.ZipFile(archive) as file:
+        found = {name: file.read(name) for name in file.namelist()}
+    sources = {name: content for name, content in found.items() if name.endswith(".py")}
+    made = {
+        f"{name}c": bytecode(compile(source, str(place / name), "exec", dont_inherit=True), source)
+        for name, source in sources.items()
+    }
+    write(archive, found | made, zipfile.ZIP_DEFLATED)
+
+
+def site(stage: Path) -> None:
     """Make archives of the folders below ``stage``: of the library what the others need, of the others all."""
     library, app, server, pyscript = (Sources(stage / name) for name in ("stdlib", "app", "server", "pyscript"))
     for_page = needed(library, roots(library, [app, pyscript]))

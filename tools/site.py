@@ -98,8 +98,8 @@ def compiled(stage: Path) -> Files:
     write(stage / "app", {path.relative_to(ROOT / "app").as_posix(): path.read_bytes() for path in app_sources()})
     write(stage / "server", {name: path.read_bytes() for name, path in archive.sources().items()})
     write(stage / "pyscript" / "pyscript", pyscript_sources())
-    for script in ("compile.mjs", "image.mjs"):
-        subprocess.run(["node", TOOLS / script, stage], check=True)
+    subprocess.run(["node", TOOLS / "compile.mjs", "site", stage], check=True)
+    subprocess.run(["node", TOOLS / "image.mjs", stage], check=True)
     lock = json.loads((pyodide / "pyodide-lock.json").read_text())
     return {
         "app.zip": (stage / "app.zip").read_bytes(),

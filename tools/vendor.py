@@ -1,6 +1,6 @@
 """Copy what the page loads from node_modules/ to vendor/, so that it needs no CDN.
 
-Run by ``make``. A second run does nothing until a version or this file changes.
+Run by ``make``. A second run does nothing until a version, this file or the compiler's changes.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ROOT / "node_modules"
+TOOLS = ROOT / "tools"
 VENDOR = ROOT / "vendor"
 STAMP = ".stamp"
 
@@ -51,7 +53,8 @@ def main() -> None:
 
 def fingerprint() -> str:
     """Name the state vendor/ should be in: these versions, copied by this script."""
-    script = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    programs = [Path(__file__), TOOLS / "compile.mjs", TOOLS / "compiling.py"]
+    script = hashlib.sha256(b"".join(path.read_bytes() for path in programs)).hexdigest()
     return "\n".join([script, *(f"{package} {version(package)}" for package, _ in PARTS.values())])
 
 
@@ -72,6 +75,7 @@ def fill(wanted: str) -> None:
         copy(MODULES / package, patterns, fresh / folder)
     for name, (was, now) in CHANGES.items():
         change(fresh / name, was, now)
+    subprocess.run(["node", TOOLS / "compile.mjs", "library", fresh / "pyodide"], check=True)
     (fresh / STAMP).write_text(wanted)
     if VENDOR.exists():
         VENDOR.rename(old)

@@ -140,3 +140,12 @@ def test_another_browser_shares_nothing(page: Page, server: Server, new_browser:
     page.run("import js; js.localStorage.setItem('greeting', 'hello')")
     stranger = new_browser().open(server.url)
     assert stranger.run("import js; js.localStorage.length") == 0
+
+
+def test_the_standard_library_comes_as_bytecode_with_its_source_beside_it(page: Page) -> None:
+    """So that nothing has to be compiled at each start, and a traceback still shows lines."""
+    page.run("import inspect, json, sys, zipimport; specs = [each.__spec__ for each in sys.modules.values()]")
+    page.run("origins = [each.origin for each in specs if each and isinstance(each.loader, zipimport.zipimporter)]")
+    assert page.run("len(origins)") > 50
+    assert page.run("[origin for origin in origins if not origin.endswith('.pyc')]") == []
+    assert page.run("inspect.getsource(json.loads).splitlines()[0]").startswith("def loads(")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import zipfile
+import zipimport
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,18 @@ def test_the_same_sources_are_the_same_archive(tmp_path: Path) -> None:
     compiling.write(tmp_path / "one.zip", {"a": b"1", "b": b"2"}, 0)
     compiling.write(tmp_path / "two.zip", {"b": b"2", "a": b"1"}, 0)
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_the_librarys_archive_gets_bytecode_and_loses_nothing(tmp_path: Path) -> None:
+    """Python imports the bytecode; what was in the archive before is in it unchanged."""
+    before = {"thing.py": b"value = 1\n", "pack/__init__.py": b"", "pack/data.txt": b"?"}
+    archive = tmp_path / "python_stdlib.zip"
+    compiling.write(archive, before, zipfile.ZIP_DEFLATED)
+    compiling.library(tmp_path)
+    with zipfile.ZipFile(archive) as file:
+        after = {name: file.read(name) for name in file.namelist()}
+    assert after.items() >= before.items()
+    assert after.keys() - before.keys() == {"thing.pyc", "pack/__init__.pyc"}
+    importer = zipimport.zipimporter(str(archive))
+    assert importer.get_filename("thing").endswith("thing.pyc")
+    assert importer.get_source("thing") == "value = 1\n"
