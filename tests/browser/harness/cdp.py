@@ -23,8 +23,12 @@ class Wire:
 
     def __init__(self, address: str, target: str) -> None:
         # Without an Origin the browser takes the client for a tool and not for a page.
+        # The browser's text is UTF-8: looking whether it is, byte by byte in Python, took longer than what was tested.
         self._socket = websocket.create_connection(
-            f"ws://{address}/devtools/page/{target}", suppress_origin=True, timeout=SCRIPT_TIMEOUT
+            f"ws://{address}/devtools/page/{target}",
+            suppress_origin=True,
+            timeout=SCRIPT_TIMEOUT,
+            skip_utf8_validation=True,
         )
         self._numbers = itertools.count(1)
         self._kept: list[tuple[str, Parameters]] = []
