@@ -21,7 +21,7 @@ run: $(VENV)/.stamp vendor/.stamp ## start the mock server with the page
 	@$(RUN) -m mock_server $(ARGS)
 
 test: $(VENV)/.stamp vendor/.stamp browser ## all tests, those in a real Chromium too, two files at a time
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-firefox: $(VENV)/.stamp vendor/.stamp ## the tests that every engine has to pass, in Firefox
 	@$(RUN) tools/browser.py firefox
