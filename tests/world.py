@@ -256,11 +256,14 @@ async def outcomes(*calls: Awaitable[Any]) -> list[Any]:
 
 
 async def until(true: Callable[[], object], *, limit: float = 60.0) -> None:
-    """Wait, in small steps, until something is true; fails the test when it does not become so."""
+    """Wait, in small steps, until something is true; fails the test when it does not become so.
+
+    A step is a millisecond; who waits for longer than a minute looks less often, for each look takes real time.
+    """
     end = asyncio.get_running_loop().time() + limit
     while not true():
         assert asyncio.get_running_loop().time() < end, "it did not happen"
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(max(0.001, limit / 60_000))
 
 
 def seconds_since_start() -> float:
