@@ -1,4 +1,4 @@
-"""Copy what the page loads from node_modules/ to vendor/, so that it needs no CDN.
+"""Copy what the page loads from node_modules/ to vendor/, so that it needs no CDN, and compile the standard library.
 
 Run by ``make``. A second run does nothing until a version, this file or the compiler's changes.
 """
