@@ -160,18 +160,20 @@ def library(folder: Path) -> None:
 
 
 def site(stage: Path) -> None:
-    """Make archives of the folders below ``stage``: of the library what the others need, of the others all."""
+    """Make archives of the folders below ``stage``: of the library what the others need, of the others all.
+
+    The page is in the library's archive, so that Python finds it in there. The server's is for whoever runs it.
+    """
     library, app, server, pyscript = (Sources(stage / name) for name in ("stdlib", "app", "server", "pyscript"))
     for_page = needed(library, roots(library, [app, pyscript]))
     for_all = needed(library, roots(library, [app, pyscript, server]))
     # A package is found in one place: what the server adds to one of the page's has to lie there.
     of_page = {_first(module) for module in for_page}
     for_server = {module for module in for_all if _first(module) not in of_page}
+    parts = ((library, for_all - for_server), (app, app.files), (pyscript, pyscript.files))
+    found = {name: content for sources, modules in parts for name, content in members(sources, modules)}
     # This one is compressed as a whole, which takes less, and to import from it takes less time.
-    write(stage / "python_stdlib.zip", dict(members(library, for_all - for_server)), zipfile.ZIP_STORED)
-    # PyScript writes its sources into the working directory, and Python finds these beside them.
-    own = {cached(pyscript.path(module)): pyscript.code(module) for module in pyscript.files}
-    write(stage / "app.zip", dict(members(app, app.files)) | own, zipfile.ZIP_DEFLATED)
+    write(stage / "python_stdlib.zip", found, zipfile.ZIP_STORED)
     served = dict(members(server, server.files)) | dict(members(library, for_server))
     write(stage / "server.zip", served, zipfile.ZIP_DEFLATED)
 

@@ -1,4 +1,4 @@
-// node image.mjs STAGE: writes STAGE/python.image, the memory of a Python that has imported all that STAGE/app.zip holds.
+// node image.mjs STAGE: writes STAGE/python.image, the memory of a Python that has imported all modules of STAGE/app.
 // A page that starts from it has no module left to import. Whatever this process knows could get into the image: it is
 // told nothing.
 import { writeFile } from "node:fs/promises";
@@ -17,12 +17,11 @@ pyodide.FS.mkdirTree("/stage");
 pyodide.mountNodeFS("/stage", stage);
 const SCRIPT = `
 def import_all():
-    import gc, importlib, random, sys, zipfile
+    import gc, importlib, pathlib, random, sys
 
-    with zipfile.ZipFile("/stage/app.zip") as archive:
-        archive.extractall()  # where the page has it
-        names = [name.removesuffix(".pyc") for name in archive.namelist() if "/__pycache__/" not in name]
-    for name in names:
+    folder = pathlib.Path("/stage/app")
+    for path in sorted(folder.rglob("*.py")):
+        name = path.relative_to(folder).with_suffix("").as_posix()
         importlib.import_module(name.removesuffix("/__init__").replace("/", "."))
     sys.path_importer_cache.clear()
     random.seed(0)  # the same modules are the same image; the page seeds it anew

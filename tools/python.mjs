@@ -1,6 +1,6 @@
 // Starts Python in a built site, from the moment in which this file is there: what PyScript, and the server inside the
 // browser, take for pyodide.mjs. See docs/decisions/0011-python-from-an-image.md.
-import { arrived, breath, broken, kept, painted } from "./unpack.mjs";
+import { arrived, breath, broken, kept, painted, unpack } from "./unpack.mjs";
 import { loadPyodide as load, version } from "./core.mjs";
 
 const HERE = new URL(".", import.meta.url).href;
@@ -18,7 +18,7 @@ const isLineQuick = async () => {
 const fetched = async () => {
   const { ok, body } = await fetch(`${IMAGE}.packed`);
   if (!ok) throw new TypeError("there is no image");
-  return new Response(body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  return unpack(body);
 };
 
 const image = async () => {

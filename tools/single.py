@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import gzip
 import io
 import json
 import tempfile
@@ -70,21 +71,20 @@ def data(python: Mapping[str, bytes], lock: Mapping[str, Any]) -> dict[str, str]
     return {
         "settings.json": json.dumps(settings),
         "main.py": (site.ROOT / "app" / "main.py").read_text(),
-        "app.zip": encoded(without_pyscript(python["app.zip"])),
         "server.zip": encoded(python["server.zip"]),
-        "python_stdlib.zip": encoded(python[f"vendor/pyodide/python_stdlib.zip{PACKED}"]),
+        "python_stdlib.zip": encoded(without_pyscript(python[f"vendor/pyodide/python_stdlib.zip{PACKED}"])),
         "pyodide.asm.wasm": encoded(python[f"vendor/pyodide/pyodide.asm.wasm{PACKED}"]),
     }
 
 
 def without_pyscript(archive: bytes) -> bytes:
-    """Return the app's archive without PyScript's own Python, which is not in this page."""
+    """Return Python's archive, packed as it was, without PyScript's own Python, which is not in this page."""
     smaller = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(smaller, "w", zipfile.ZIP_DEFLATED) as new:
+    with zipfile.ZipFile(io.BytesIO(gzip.decompress(archive))) as old, zipfile.ZipFile(smaller, "w") as new:
         for member in old.infolist():
             if not member.filename.startswith("pyscript/"):
                 new.writestr(member, old.read(member))
-    return smaller.getvalue()
+    return site.packed(smaller.getvalue())
 
 
 def config() -> dict[str, Any]:

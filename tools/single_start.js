@@ -36,10 +36,8 @@ async function python({ lock }) {
     lockFileContents: lock,
     createPyodideModule: interpreter().default,
   });
-  for (const each of ["app", "server"]) {
-    runtime.unpackArchive(decoded(taken(`${each}.zip`)), "zip", { extractDir: `/${each}` });
-  }
-  runtime.runPython("import sys; sys.path[:0] = ['/app', '/server']");
+  runtime.unpackArchive(decoded(taken("server.zip")), "zip", { extractDir: "/server" });
+  runtime.runPython("import sys; sys.path.insert(0, '/server')");
   return runtime;
 }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
 import shutil
 import subprocess
 import tempfile
@@ -22,24 +21,20 @@ from typing import Any
 import deflate
 
 from mock_server import archive
+from tools import programs
 from tools.site_page import IMAGE, PACKED, Api, page
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = ROOT / "app" / "static"
 VENDOR = ROOT / "vendor"
 TOOLS = ROOT / "tools"
-# What is taken as it is. The rest of PyScript is for other pages, the rest of Pyodide is made anew.
+# What is taken as it is. The rest of PyScript is for other pages; see ``programs`` for what is changed.
 COPIED = (
     "d3/*",
     "pico/*",
-    "pyodide/pyodide.asm.mjs",
     "pyscript/LICENSE",
-    *(f"pyscript/{name}.js" for name in ("core", "core-*", "deprecations-*", "donkey-*", "error-*", "py-*")),
+    *(f"pyscript/{name}.js" for name in ("core", "deprecations-*", "donkey-*", "error-*", "py-*")),
 )
-# PyScript's own Python, in the file that holds it: names, and strings.
-PYSCRIPT_SOURCE = re.compile(r'"(\w+\.py)":("(?:[^"\\]|\\.)*")')
-FETCHING = b'import { fetch, WebAssembly } from "./unpack.mjs";\n'
-"""Stands before Pyodide's own program."""
 NOTHING_KEPT = "const BUILD = null;"
 
 Files = dict[str, bytes]
@@ -97,19 +92,22 @@ def compiled(stage: Path) -> Files:
         library.extractall(stage / "stdlib")
     write(stage / "app", {path.relative_to(ROOT / "app").as_posix(): path.read_bytes() for path in app_sources()})
     write(stage / "server", {name: path.read_bytes() for name, path in archive.sources().items()})
-    write(stage / "pyscript" / "pyscript", pyscript_sources())
+    (core,) = (VENDOR / "pyscript").glob("core-*.js")
+    pyscript, package = programs.pyscript(core.read_bytes())
+    write(stage / "pyscript" / "pyscript", package)
     subprocess.run(["node", TOOLS / "compile.mjs", "site", stage], check=True)
     subprocess.run(["node", TOOLS / "image.mjs", stage], check=True)
     lock = json.loads((pyodide / "pyodide-lock.json").read_text())
     return {
-        "app.zip": (stage / "app.zip").read_bytes(),
         "server.zip": (stage / "server.zip").read_bytes(),
-        f"vendor/pyodide/python_stdlib.zip{PACKED}": packed(stage / "python_stdlib.zip"),
-        f"vendor/pyodide/pyodide.asm.wasm{PACKED}": packed(pyodide / "pyodide.asm.wasm"),
-        IMAGE: packed(stage / "python.image"),
+        f"vendor/pyodide/python_stdlib.zip{PACKED}": packed((stage / "python_stdlib.zip").read_bytes()),
+        f"vendor/pyodide/pyodide.asm.wasm{PACKED}": packed((pyodide / "pyodide.asm.wasm").read_bytes()),
+        IMAGE: packed((stage / "python.image").read_bytes()),
         "vendor/pyodide/pyodide.mjs": (TOOLS / "python.mjs").read_bytes(),
         "vendor/pyodide/unpack.mjs": (TOOLS / "unpack.mjs").read_bytes(),
-        "vendor/pyodide/core.mjs": FETCHING + (pyodide / "pyodide.mjs").read_bytes(),
+        "vendor/pyodide/core.mjs": programs.loader((pyodide / "pyodide.mjs").read_bytes()),
+        "vendor/pyodide/pyodide.asm.mjs": programs.interpreter((pyodide / "pyodide.asm.mjs").read_bytes()),
+        f"vendor/pyscript/{core.name}": pyscript,
         # Nothing is loaded from Pyodide's own distribution.
         "vendor/pyodide/pyodide-lock.json": json.dumps(lock | {"packages": {}}).encode(),
     }
@@ -120,15 +118,6 @@ def app_sources() -> Iterable[Path]:
     return (ROOT / name for name in settings()["files"])
 
 
-def pyscript_sources() -> Files:
-    """Return the modules of PyScript's package ``pyscript``."""
-    (core,) = (VENDOR / "pyscript").glob("core-*.js")
-    found = {match[1]: json.loads(match[2]).encode() for match in PYSCRIPT_SOURCE.finditer(core.read_text())}
-    if "__init__.py" not in found:
-        raise SystemExit(f"site: {core.name} holds no package any more: see PYSCRIPT_SOURCE")
-    return found
-
-
 def settings() -> dict[str, Any]:
     """Return pyscript.toml."""
     return tomllib.loads((ROOT / "pyscript.toml").read_text())
@@ -137,16 +126,17 @@ def settings() -> dict[str, Any]:
 def config(folder: str, api: Api | None) -> dict[str, Any]:
     """Return the page's configuration: as in pyscript.toml, but for where things lie."""
     given = settings()
-    return given | {
+    moved = {
         "interpreter": f"./{folder}/vendor/pyodide/pyodide.mjs",
         "freshfetch": api.settings(given["freshfetch"]) if api else given["freshfetch"],
-        "files": {"app.zip": "./*"},
     }
+    # The app's files lie in Python's own archive.
+    return {name: value for name, value in given.items() if name != "files"} | moved
 
 
-def packed(path: Path) -> bytes:
-    """Return a file, compressed: not every host compresses WebAssembly."""
-    return bytes(deflate.gzip_compress(path.read_bytes(), 12))
+def packed(content: bytes) -> bytes:
+    """Return a file's content, compressed: not every host compresses WebAssembly."""
+    return bytes(deflate.gzip_compress(content, 12))
 
 
 def with_files(service_worker: str, folder: str, files: Mapping[str, bytes]) -> str:

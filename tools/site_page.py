@@ -74,12 +74,12 @@ def preloads(folder: str, files: Iterable[str]) -> Iterable[str]:
     for name in ("open-me-properly.js", "server.js", "boot.js"):
         yield f'    <link rel="preload" href="{folder}/app/static/{name}" as="script">\n'
     yield f'    <link rel="modulepreload" href="{folder}/app/static/start.js">\n'
-    for name in ("pyscript.json", "app.zip", "app/main.py"):
+    for name in ("pyscript.json", "app/main.py"):
         yield f'    <link rel="preload" href="{folder}/{name}" as="fetch" crossorigin>\n'
 
 
 def once(text: str, old: str, new: str) -> str:
     """Replace what must be there exactly once."""
     if text.count(old) != 1:
-        raise SystemExit(f"site: index.html holds {old!r} {text.count(old)} times, and not once")
+        raise SystemExit(f"site: {old!r} is there {text.count(old)} times, and not once")
     return text.replace(old, new)

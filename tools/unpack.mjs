@@ -5,6 +5,8 @@
 // As in boot.js, which may run later than this.
 delete globalThis.WebAssembly.Suspending;
 
+const LONG = 25; // milliseconds of work after which the page gets its turn
+const PIECE = 65_536; // bytes, which are unpacked within a few milliseconds
 const TYPES = { wasm: "application/wasm", zip: "application/zip" };
 
 // The page may begin to listen later than this begins to fetch: a mark is there to be found.
@@ -21,16 +23,33 @@ const fail = (error) => {
 /** Rejects when there will be no Python. */
 export { broken };
 
+let breathed = 0;
+
+/** Lets the page do something else for a moment: what is pressed, or typed, while Python starts. */
+export const breath = async () => {
+  await (globalThis.scheduler?.yield?.() ?? new Promise((resolve) => setTimeout(resolve)));
+  breathed = performance.now();
+};
+
+// What has been read is unpacked at once, and a host may send much at once.
+async function* pieces(body, told = () => {}) {
+  for (const reader = body.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    told(value.byteLength);
+    for (let begin = 0; begin < value.byteLength; begin += PIECE) {
+      if (performance.now() - breathed > LONG) await breath();
+      yield value.subarray(begin, begin + PIECE);
+    }
+  }
+}
+
 async function* arriving(url, arrived) {
   try {
     const response = await globalThis.fetch(url);
     if (!response.ok) throw new TypeError(`${url}: ${response.status}`);
-    for (const reader = response.body.getReader(); ; ) {
-      const { done, value } = await reader.read();
-      if (done) return arrived(url);
-      tell("fetched", value.byteLength);
-      yield value;
-    }
+    yield* pieces(response.body, (count) => tell("fetched", count));
+    arrived(url);
   } catch (error) {
     fail(error);
   }
@@ -45,10 +64,12 @@ const streamed = (chunks) =>
     },
   });
 
-const unpacked = (url, arrived = () => {}) => {
-  const body = streamed(arriving(`${url}.packed`, arrived)).pipeThrough(new DecompressionStream("gzip"));
-  return new Response(body, { headers: { "Content-Type": TYPES[url.split(".").pop()] } });
-};
+/** Gives what a stream of packed bytes holds, as a response. */
+const unpacked = (chunks, type) =>
+  new Response(streamed(chunks).pipeThrough(new DecompressionStream("gzip")), { headers: { "Content-Type": type } });
+
+/** Gives what a packed body holds. */
+export const unpack = (body) => unpacked(pieces(body), "").arrayBuffer();
 
 /** Gives what the service worker has kept, which is unpacked already; undefined where it has not, or is not there. */
 export const kept = async (url) => globalThis.caches?.match(url).catch(() => undefined);
@@ -64,10 +85,8 @@ export const painted = (async () => {
   });
 })();
 
-/** Lets the page do something else for a moment: what is pressed, or typed, while Python starts. */
-export const breath = () => new Promise((resolve) => setTimeout(resolve));
-
-const opened = async (url, arrived) => (await kept(url)) ?? painted.then(() => unpacked(url, arrived));
+const opened = async (url, arrived = () => {}) =>
+  (await kept(url)) ?? painted.then(() => unpacked(arriving(`${url}.packed`, arrived), TYPES[url.split(".").pop()]));
 
 const [INTERPRETER, LIBRARY] = ["pyodide.asm.wasm", "python_stdlib.zip"].map((name) => new URL(name, import.meta.url).href);
 const { promise: arrived, resolve } = Promise.withResolvers();

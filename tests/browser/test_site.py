@@ -285,15 +285,29 @@ def from_image(page: NotesPage) -> bool:
     return bool(page.script("return performance.getEntriesByName('freshfetch:from image').length"))
 
 
+def places(page: NotesPage) -> set[str]:
+    """Return where Python has found the library, the page and PyScript's package; and what lies where it works."""
+    found = in_python(page, "' '.join(__import__(name).__file__ for name in ('freshfetch', 'page', 'pyscript'))")
+    written = in_python(page, "' '.join(__import__('os').listdir())")
+    return {re.sub(r"^/lib/python\d+", "", path) for path in (found + written).split()}
+
+
+COMPILED = {f".zip/{name}/__init__.pyc" for name in ("freshfetch", "page", "pyscript")}
+
+
 def test_what_is_kept_holds_an_image_that_is_nobodys_copy(
     open_page: Callable[[], NotesPage], module_browser: Chromium
 ) -> None:
-    """Each visit after the first starts from it. Chance is never the same, and the time that of where the person is."""
+    """Each visit after the first starts from it, and compiles nothing.
+
+    Chance is never the same, and the time that of where the person is.
+    """
     module_browser.driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kathmandu"})
     page = open_page()
     kept(page)
     page.open()
     assert from_image(page)
+    assert places(page) == COMPILED
     assert in_python(page, "str((time.timezone, time.localtime(0)[3:5]))") == "(-20700, (5, 30))"
     first = in_python(page, "random.random()")
     assert in_python(page.open(), "random.random()") != first
@@ -315,6 +329,7 @@ def test_without_its_image_the_page_starts_all_the_same(
     page.add_note("without an image")
     page.wait_for_note("without an image")
     assert not from_image(page)
+    assert places(page) == COMPILED
 
 
 def test_a_slow_line_is_spared_the_image(module_browser: Chromium, host: StaticHost) -> None:

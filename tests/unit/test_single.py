@@ -49,7 +49,7 @@ def built() -> Elements:
         "app/static/server.js": "'server';",
         "app/static/start.js": "",
     }
-    return Elements(single_page.page(text, files=FILES, scripts=scripts, start="'start';", data={"app.zip": "UEs="}))
+    return Elements(single_page.page(text, files=FILES, scripts=scripts, start="'start';", data={"server.zip": "UEs="}))
 
 
 def policy(page: Elements) -> dict[str, list[str]]:

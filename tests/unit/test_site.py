@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import zipfile
 import zipimport
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tools import compiling, site, site_page
+from tools import compiling, programs, site, site_page
 from tools.site_page import Api
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +74,7 @@ def test_without_an_api_the_settings_are_the_repositorys() -> None:
     """Only where things lie is different."""
     config = site.config("build-1", None)
     assert config["freshfetch"] == site.settings()["freshfetch"]
-    assert config["files"] == {"app.zip": "./*"}
+    assert "files" not in config
     assert config["interpreter"] == "./build-1/vendor/pyodide/pyodide.mjs"
 
 
@@ -111,6 +112,25 @@ def test_other_settings_or_another_page_make_another_build(tmp_path: Path, monke
     assert built[0] == built[1]
     assert len(set(built)) == 4
     assert (tmp_path / built[-1] / "pyscript.json").is_file()
+
+
+# -- the programs of Pyodide and PyScript --
+
+
+@pytest.mark.parametrize("change", [programs.loader, programs.interpreter, programs.pyscript])
+def test_a_program_that_has_changed_ends_the_build(change: Callable[[bytes], object]) -> None:
+    """Of another version, say: a step that is not found could not be stopped after."""
+    with pytest.raises(SystemExit, match="site: "):
+        change(b"export const nothing = 1;")
+
+
+def test_pyscripts_package_is_taken_out_of_its_core() -> None:
+    """The modules as they are written by it; the core is otherwise the same, and writes nothing."""
+    before, after = b"a(),", b',b("import pyscript")'
+    package = rb'w(".",{pyscript:{"__init__.py":"from pyscript.web import \"page\"\n","web.py":"page=1"}}),'
+    core, modules = programs.pyscript(before + package + after)
+    assert core == before + after
+    assert modules == {"__init__.py": b'from pyscript.web import "page"\n', "web.py": b"page=1"}
 
 
 # -- which modules of the standard library are needed --

@@ -18,6 +18,11 @@ from tools.browser import ENGINES
 __all__ = ["GONE", "SCRIPT_TIMEOUT", "Chromium", "Page", "Running", "run_together"]
 
 REFUSED_BY_POLICY = ("Content Security Policy", "requires 'Trusted")
+UNSEEN = "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,PreloadTopChromeWebUI"
+"""Windows of the browser's own that nobody sees here, drawn anew for each address that a page goes to.
+
+They took between a fifth and a half of the machine from the tests.
+"""
 FLAGS = (
     "--headless",
     "--disable-gpu",
@@ -26,9 +31,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # Windows of the browser's own that nobody sees here, drawn anew for each address that a page goes to. They took
-    # between a fifth and a half of the machine from the tests.
-    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,PreloadTopChromeWebUI",
+    UNSEEN,
     # Chromium 156 crashes now and then when its garbage collector scans the stack while Python runs on one of its own
     # (JSPI): "tab crashed", about once in two hundred pages. So Python has none, here and in the page; what still has
     # one has room to grow, and collects less in the middle of work.

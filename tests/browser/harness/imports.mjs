@@ -1,4 +1,4 @@
-// node imports.mjs BUILD SCRIPT: runs Python in Pyodide with the standard library, the app and the server of a built site.
+// node imports.mjs BUILD SCRIPT: runs Python in Pyodide with Python's archive and the server of a built site.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { gunzipSync } from "node:zlib";
@@ -11,10 +11,8 @@ const library = `${folder}/python_stdlib.zip`;
 await writeFile(library, gunzipSync(await bytes("vendor/pyodide/python_stdlib.zip.packed")));
 const pyodide = await loadPyodide({ stdLibURL: library });
 await rm(folder, { recursive: true });
-for (const name of ["app", "server"]) {
-  pyodide.unpackArchive(await bytes(`${name}.zip`), "zip", { extractDir: `/${name}` });
-  pyodide.runPython(`import sys; sys.path.insert(0, "/${name}")`);
-}
+pyodide.unpackArchive(await bytes("server.zip"), "zip", { extractDir: "/server" });
+pyodide.runPython(`import sys; sys.path.insert(0, "/server")`);
 try {
   pyodide.runPython(await readFile(script, "utf8"));
 } catch (error) {

@@ -6,23 +6,29 @@ import sys
 import time
 import traceback
 import types
-from pathlib import Path
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePath
 
 # What PyScript provides.
 sys.modules["pyscript"] = types.ModuleType("pyscript")
 sys.modules["pyscript"].__dict__.update(js_import=None)
 
-PACKAGES = {"/app": ("freshfetch", "page"), "/server": ("mock_server", "jwt")}
+PACKAGES = ("freshfetch", "page", "mock_server", "jwt")
+(ARCHIVE,) = (path for path in sys.path if path.endswith(".zip"))
 
 
-def names(folder: str, package: str) -> list[str]:
-    """Name all modules of a package."""
-    paths = [path.relative_to(folder).with_suffix("") for path in Path(folder, package).rglob("*.pyc")]
-    return [".".join(path.parts).removesuffix(".__init__") for path in paths]
+def files() -> Iterator[PurePath]:
+    """Find what Python can import from its archive, and from the server's folder."""
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        yield from map(PurePath, archive.namelist())
+    yield from (path.relative_to("/server") for path in Path("/server").rglob("*.pyc"))
 
 
-wanted = [name for folder, packages in PACKAGES.items() for package in packages for name in names(folder, package)]
+found = [path.with_suffix("").parts for path in files() if path.suffix == ".pyc"]
+wanted = [".".join(parts).removesuffix(".__init__") for parts in found if parts[0] in PACKAGES]
 imported = [importlib.import_module(name) for name in wanted]
+assert {name.partition(".")[0] for name in wanted} == set(PACKAGES)
 assert len(imported) > 70
 
 # What is imported only when it is needed.
