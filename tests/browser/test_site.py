@@ -289,7 +289,7 @@ def places(page: NotesPage) -> set[str]:
     """Return where Python has found the library, the page and PyScript's package; and what lies where it works."""
     found = in_python(page, "' '.join(__import__(name).__file__ for name in ('freshfetch', 'page', 'pyscript'))")
     written = in_python(page, "' '.join(__import__('os').listdir())")
-    return {re.sub(r"^/lib/python\d+", "", path) for path in (found + written).split()}
+    return {re.sub(r"^/lib/python\d+", "", path) for path in f"{found} {written}".split()}
 
 
 COMPILED = {f".zip/{name}/__init__.pyc" for name in ("freshfetch", "page", "pyscript")}
