@@ -24,12 +24,22 @@ const fail = (error) => {
 export { broken };
 
 let breathed = 0;
-
-/** Lets the page do something else for a moment: what is pressed, or typed, while Python starts. */
-export const breath = async () => {
-  await (globalThis.scheduler?.yield?.() ?? new Promise((resolve) => setTimeout(resolve)));
+const turns = [];
+const { port1: next, port2: end } = new MessageChannel();
+next.onmessage = () => {
   breathed = performance.now();
+  turns.shift()();
 };
+
+/**
+ * Lets the page do something else for a moment: what is pressed, or typed, while Python starts. Not by a timer, of which
+ * a page that is hidden gets one in a second.
+ */
+export const breath = () =>
+  new Promise((resolve) => {
+    turns.push(resolve);
+    end.postMessage(null);
+  });
 
 // What has been read is unpacked at once, and a host may send much at once.
 async function* pieces(body, told = () => {}) {
