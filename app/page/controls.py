@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from freshfetch import FreshfetchError, Response
 
-from .elements import Tasks, find, listen, number_in, set_text
+from .elements import Tasks, bring_into_view, find, has_focus, listen, number_in, set_text
 from .wording import counted, duration
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Controls:
         self._heartbeat = heartbeat
         self._tasks = Tasks()
         self._exist = True
+        self._subject: str | None = None
         self._on_press("expire-token", self._expire)
         self._on_press("revoke-session", self._revoke)
         self._on_press("fail-server", self._fail)
@@ -45,22 +46,30 @@ class Controls:
 
     def draw(self, subject: str | None) -> None:
         """Let somebody who is signed in press the buttons."""
+        if subject is not None and subject != self._subject:
+            self._clear()  # what was said last may be over
+        self._subject = subject
         find("controls-all").disabled = subject is None
         find("controls-signed-out").hidden = subject is not None or not self._exist
+
+    def _clear(self) -> None:
+        for each in ("control-result", "burst-result"):
+            set_text(find(each), "")
 
     def _on_press(self, name: str, act: Callable[[], Awaitable[str]], result: str = "control-result") -> None:
         button = find(name)
 
         async def run() -> None:
             button.setAttribute("aria-busy", "true")
-            set_text(find("control-result"), "")
-            set_text(find("burst-result"), "")
+            self._clear()
             try:
                 set_text(find(result), await act())
             except FreshfetchError as error:
                 set_text(find(result), f"That did not work: {error}")
             finally:
                 button.setAttribute("aria-busy", "false")
+            if has_focus(button):
+                bring_into_view(find(result))
 
         def on_click(_event: Any) -> None:
             if button.getAttribute("aria-busy") != "true":

@@ -68,6 +68,11 @@ def focus_is_lost() -> bool:
     return not active or active == js.document.body or not active.checkVisibility()
 
 
+def bring_into_view(element: Element) -> None:
+    """Scroll no further than it takes to see this element."""
+    element.scrollIntoView(block="nearest")
+
+
 class Frame:
     """Draws at most once per animation frame, however often it is asked."""
 

@@ -83,7 +83,10 @@ class Lane:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Band:
-    """One refresh. ``outcome`` is ``running``, ``succeeded``, ``failed``, or ``ended``: with the session."""
+    """One refresh. ``outcome`` is ``running``, ``succeeded``, ``failed``, ``void`` or ``ended``.
+
+    Void: somebody else was first, another tab or another person. Ended: with the session.
+    """
 
     id: int
     track: str
@@ -306,6 +309,8 @@ class Lanes:
             case RefreshSucceeded():
                 own.tally.refreshes += 1
                 self._close(own, event.at, "succeeded")
+            case RefreshFailed(status=None, retry_in=None) if track == FRESHFETCH:
+                self._close(own, event.at, "void")
             case RefreshFailed():
                 answer = "no answer" if event.status is None else str(event.status)
                 self._close(own, event.at, "failed", answer)

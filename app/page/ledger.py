@@ -2,8 +2,9 @@
 
 The session tells which requests there were and when each was over; the server's journal tells, by request id, what it
 answered and what it did. A request is *lost* when it is over and the server neither answered it (a 401 is no answer)
-nor did what it asked. It is *doubled* when the server did twice what is not the same when done twice. Whoever repeats
-a request until it is done loses nothing by a try that failed: the paths of such requests are given as ``kept``.
+nor did what it asked; but *withheld* when its caller was told that nobody, or somebody else, is signed in. It is
+*doubled* when the server did twice what is not the same when done twice. Whoever repeats a request until it is done
+loses nothing by a try that failed: the paths of such requests are given as ``kept``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from .journal import UNAUTHORIZED, Entry
 
 REMEMBERED = 4000
 """Requests of which the journal's entries are remembered, to notice what is done a second time later."""
+WITHHELD = frozenset({"IdentityChangedError", "SessionExpiredError", "SignedOutError"})
+"""Told instead of an answer: it is another person who is signed in, or nobody."""
 UNSETTLED = 10_000
 """Requests that may wait to be looked up, should nobody look."""
 LOST = 1000
@@ -36,6 +39,8 @@ class Verdict:
     """Under way, or not looked up so far."""
     kept: int = 0
     """Tries that failed, of what is tried again."""
+    withheld: int = 0
+    """Not done, since their person was not signed in any more, and their callers know."""
     lost: int = 0
     doubled: int = 0
 
@@ -50,6 +55,7 @@ class _Asked:
     sent: bool = False
     replayed: bool = False
     over: bool = False
+    withheld: bool = False
 
 
 class Ledger:
@@ -65,7 +71,7 @@ class Ledger:
         self._lost: dict[int, None] = {}
         self._entries: dict[int, dict[int, Entry]] = {}
         self._doubled: set[int] = set()
-        self._made = self._confirmed = self._kept = self._lost_before = 0
+        self._made = self._confirmed = self._kept = self._withheld = self._lost_before = 0
 
     # -- what the page tells --
 
@@ -73,6 +79,10 @@ class Ledger:
         """Return the id under which a request is about to be sent."""
         self._entry_of(number).carried = True
         return self.name_of(number)
+
+    def is_ours(self, entry: Entry) -> bool:
+        """Tell whether an entry of the journal is of one of these requests."""
+        return self._number(entry) is not None
 
     def name_of(self, number: int) -> str:
         """Return the id under which the journal knows a request."""
@@ -92,7 +102,7 @@ class Ledger:
             case RequestAnswered():
                 asked.over = asked.replayed or not event.refused
             case RequestFailed():
-                asked.over = True
+                asked.over, asked.withheld = True, event.error in WITHHELD
 
     def _entry_of(self, number: int) -> _Asked:
         """Return what is known of a request; the first time, it begins."""
@@ -124,8 +134,7 @@ class Ledger:
     def judge(self, number: int) -> None:
         """Settle a request of which the journal has been asked by id."""
         if number in self._asked and not self._settle(number):
-            del self._asked[number]
-            self._lose(number)
+            self._give_up(number)
 
     def forget(self) -> None:
         """Leave out what can no longer be looked up: the server has a new journal, or a shorter one."""
@@ -140,6 +149,7 @@ class Ledger:
             confirmed=self._confirmed,
             open=len(self._asked),
             kept=self._kept,
+            withheld=self._withheld,
             lost=len(self._lost) + self._lost_before,
             doubled=len(self._doubled),
         )
@@ -174,7 +184,8 @@ class Ledger:
         elif asked.path.startswith(self._kept_paths):
             self._kept += 1
         elif not asked.sent:
-            self._lose(number)
+            self._give_up(number)
+            return True
         elif asked.carried:
             return False
         else:  # it was sent under no id of ours: the journal cannot tell
@@ -186,6 +197,13 @@ class Ledger:
     def _leave_out(self, number: int) -> None:
         del self._asked[number]
         self._made -= 1
+
+    def _give_up(self, number: int) -> None:
+        """Close the account of a request that was not done."""
+        if self._asked.pop(number).withheld:
+            self._withheld += 1
+        else:
+            self._lose(number)
 
     def _lose(self, number: int) -> None:
         self._lost[number] = None

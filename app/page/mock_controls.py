@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from http import HTTPStatus
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from freshfetch import Body, FreshfetchError, Headers, Request
@@ -37,7 +38,7 @@ class MockControls:
         self.counts = Counts()
 
     async def exist(self) -> bool | None:
-        """Tell whether there are any, None when nobody answers; the counting starts now."""
+        """Tell whether there are any, None when nobody answers; the counting starts with this page's first request."""
         if not self._base:
             return False
         status, content = await self._send("GET", "journal?since=0")
@@ -45,7 +46,8 @@ class MockControls:
             return None
         entries = (content or {}).get("entries")
         if entries:
-            self._last = entries[-1]["number"]
+            before = takewhile(lambda entry: not self._ledger.is_ours(entry), entries)
+            self._last = max((entry["number"] for entry in before), default=0)
             self._ledger.read(entries)
         return entries is not None
 

@@ -62,8 +62,8 @@ class Notes:
 
     @property
     def unsaved(self) -> bool:
-        """Whether there is text, of whomever, that is nowhere but in this tab."""
-        return any(book.unsaved or book.new.strip() for book in self._books.values())
+        """Whether who is shown has text that the server does not have."""
+        return self._book is not None and bool(self._book.unsaved or self._book.new.strip())
 
     def show(self, subject: str) -> None:
         """Show this person's notes, asking the server for them afresh."""

@@ -43,9 +43,9 @@ class ServerPanel:
         set_text(find("server-refused"), str(counts.refused))
         set_text(find("server-refreshes"), str(counts.refreshes))
         found = self._ledger.verdict()
-        set_text(find("server-lost"), str(found.lost))
-        set_text(find("server-doubled"), str(found.doubled))
-        self._panel.dataset.verdict = "bad" if found.lost or found.doubled else "good"
+        for name, number in (("server-lost", found.lost), ("server-doubled", found.doubled)):
+            set_text(find(name), str(number))
+            find(name).dataset.verdict = "bad" if number else "good"
         set_text(find("server-verdict"), verdict(found))
 
     def _on_view(self, entries: Any, _observer: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from freshfetch import State
+
 from .elements import find, set_text
 from .wording import STATES, UNKNOWN, countdown, duration
 
@@ -20,8 +22,10 @@ class SessionPanel:
 
     def draw(self, snapshot: Snapshot) -> None:
         """Show a snapshot."""
-        self._state.dataset.state = snapshot.state.name.lower().replace("_", "-")
-        set_text(self._state, STATES[snapshot.state])
+        # Between two attempts nothing is renewed: to a person the server does not answer.
+        state = State.OFFLINE if snapshot.retry_in > 0 else snapshot.state
+        self._state.dataset.state = state.name.lower().replace("_", "-")
+        set_text(self._state, STATES[state])
         set_text(find("fact-who"), snapshot.subject or "nobody")
         self._draw_token(snapshot.expires_in, snapshot.lifetime)
         beat = snapshot.next_heartbeat_in if snapshot.subject else None

@@ -27,17 +27,18 @@ STOPS = (
     Stop(
         "#note-form",
         "Write something",
-        "It is saved as you type. The line below each note says whether the server has it.",
+        "Add a note. From then on it is saved as you type, and the line below it says whether the server has it.",
     ),
     Stop(
         "section.token",
-        "Watch the ring run out",
-        "It is the time your access token has left. When it is over, a new one is fetched and you can just go on.",
+        "Look at the ring",
+        "It is the time your access token has left. When it is over, your next click fetches a new one by the way.",
     ),
     Stop(
         "#controls",
         "Break something",
-        "Let the token die or the server fail, and then write a note. It will be saved all the same.",
+        "Let the token die or the server fail, and then write a note. It will be saved all the same. "
+        "Further down each request is drawn as it goes.",
     ),
     Stop(
         "#events-panel",

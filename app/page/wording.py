@@ -115,7 +115,7 @@ DELETE_STATES = {
 REMARKS = {
     Remark.COPY: "Changed in another tab too: both versions are kept",
     Remark.RESTORED: "Changed in another tab, so it was not deleted",
-    Remark.KEPT: "Deleted in another tab, kept because you changed it",
+    Remark.KEPT: "Gone from the server, kept because you changed it",
 }
 
 
@@ -158,6 +158,8 @@ def _describe_refresh(event: Event) -> Line:
             line = Line("Session renewed", "new access token", "good")
         case RefreshSucceeded():
             line = Line("Session renewed", f"new access token, good for {duration(event.expires_in or 0)}", "good")
+        case RefreshFailed(status=None, retry_in=None):
+            line = Line("Renewal dropped", "somebody else was first: another tab, or another person")
         case RefreshFailed():
             answer = "no answer" if event.status is None else f"status {event.status}"
             again = "" if event.retry_in is None else f", tried again in {duration(event.retry_in)}"
@@ -237,10 +239,11 @@ def why_sign_in(state_reason: str) -> str:
 
 def kept_for(subject: str, unsaved: int, *, is_safe: bool) -> str:
     """Say that somebody's unsaved work waits for them."""
-    what = {0: "What you were writing is", 1: "One unsaved note is"}.get(unsaved, f"{unsaved} unsaved notes are")
+    name = apart(subject)
+    what = {0: f"What {name} was writing is", 1: "One unsaved note is"}.get(unsaved, f"{unsaved} unsaved notes are")
     if is_safe:
-        return f"{what} kept in this browser until {apart(subject)} signs in again."
-    return f"{what} kept in this page only. Leave it open until {apart(subject)} signs in again."
+        return f"{what} kept in this browser until {name} signs in again."
+    return f"{what} kept in this page only. Leave it open until {name} signs in again."
 
 
 def signed_in_elsewhere(subject: str) -> str:
@@ -268,7 +271,7 @@ def sign(state: State, *, in_trouble: bool, renewing: bool, unsaved: bool) -> Si
 
 def trouble(state: State, *, is_safe: bool, still: bool = False) -> str:
     """Say that the server does not do its work, ``still`` after it was tried, and that nothing is lost."""
-    what = "cannot be reached" if state is State.OFFLINE else "does not answer as it should"
+    what = "cannot be reached, or has no time" if state is State.OFFLINE else "does not answer as it should"
     again = "still " if still else ""
     kept = "it is kept in this browser and" if is_safe else "leave this page open; what you write is"
     return f"The server {again}{what}. Go on writing: {kept} saved as soon as that is over."
@@ -309,6 +312,7 @@ def verdict(found: Verdict) -> str:
         f"{found.confirmed} answered",
         f"{found.open} still open" if found.open else "",
         f"{found.kept} failed and tried again" if found.kept else "",
+        f"{found.withheld} withheld until their person signs in" if found.withheld else "",
         f"{found.lost} lost",
         f"{found.doubled} done twice",
     ]

@@ -268,6 +268,7 @@ function paintFlags({ pen, colour, font, layout, view }, marks) {
 function bandLabel(outcome, label, lasted) {
   if (outcome === "running") return "refreshing…";
   if (outcome === "succeeded") return `refresh ${took(lasted)}`;
+  if (outcome === "void") return "refresh dropped: somebody else was first";
   return outcome === "failed" ? `refresh failed: ${label}` : "refresh refused";
 }
 

@@ -165,6 +165,9 @@ export function mount(panel) {
     finger = { pointerId, clientX, moves: true };
     moveBy(by / view.clientWidth);
   });
+  view.addEventListener("pointerup", (event) => {
+    if (event.pointerId === finger?.pointerId && !finger.moves) readAt(event);
+  });
   for (const end of ["pointerup", "pointercancel"]) view.addEventListener(end, () => (finger = null));
 
   // A wheel that turns over the timeline on its way down the page is not meant for it.
@@ -213,6 +216,11 @@ export function mount(panel) {
     ask();
   }
 
+  function readAt(event) {
+    const [x, y] = d3.pointer(event, view);
+    if (layout) read(layout.laneAt(x, y + view.scrollTop)?.[0] ?? null);
+  }
+
   function readNext(step) {
     if (!layout) return;
     const shown = layout.shown.map((lane) => lane[0]);
@@ -224,10 +232,9 @@ export function mount(panel) {
   }
 
   view.addEventListener("pointermove", (event) => {
-    const [x, y] = d3.pointer(event, view);
-    if (layout && event.pointerType === "mouse") read(layout.laneAt(x, y + view.scrollTop)?.[0] ?? null);
+    if (event.pointerType === "mouse") readAt(event);
   });
-  view.addEventListener("pointerleave", () => read(null));
+  view.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && read(null));
   view.addEventListener("scroll", ask, { passive: true });
 
   live.addEventListener("click", () => setLive(!state.isLive));

@@ -92,6 +92,9 @@ def test_a_burst_on_a_dead_token_is_fifty_lanes_and_one_band(page: NotesPage, se
     page.script("document.querySelector('#server-panel').scrollIntoView()")
     verdict = f"Of {before + 50} requests this page made: {before + 50} answered, 0 lost, 0 done twice."
     page.until(lambda: verdict in page.seen("#server-verdict"), verdict)
+    page.open()
+    page.script("document.querySelector('#server-panel').scrollIntoView()")
+    page.until(lambda: page.seen("#server-requests") == str(made(page)) != "0", "the first request to be counted")
 
 
 def test_what_the_server_never_answered_is_called_lost(page: NotesPage, server: Server) -> None:
@@ -158,8 +161,11 @@ def test_keys_wheel_and_mouse_move_it(page: NotesPage) -> None:
     page.until(lambda: page.seen("#timeline-live") == "Pause", "live")
 
 
-def test_a_finger_scrolls_over_it_and_moves_it_sideways(page: NotesPage) -> None:
-    """Up and down is left to the browser, and the timeline goes on living; sideways it shows what was before."""
+def test_a_finger_scrolls_over_it_moves_it_sideways_and_reads(page: NotesPage) -> None:
+    """Up and down is left to the browser, and the timeline goes on living; sideways it shows what was before.
+
+    A request is read by a tap.
+    """
     page.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
     page.open()
     page.until(lambda: page.find("#timeline-panel").is_displayed(), "the timeline")
@@ -173,6 +179,12 @@ def test_a_finger_scrolls_over_it_and_moves_it_sideways(page: NotesPage) -> None
     swipe(page, xDistance=100)
     page.until(lambda: drawn(page, "from") < shown[0], "the timeline to move")
     assert span(page) == near(shown[1] - shown[0])
+    burst(page, 50)
+    page.script(f"document.querySelector('{VIEW}').scrollIntoView({{ block: 'center' }})")
+    page.press("#timeline-all")
+    page.until(lambda: drawn(page, "lanes") > 50, "the burst to be drawn")
+    read = next(text for share in range(40) if (text := tapped(page, share / 40)))
+    assert re.fullmatch(r"GET /api/\S+ · .+ · answered 200", read)
 
 
 def test_the_legend_has_its_colours_where_a_person_has_chosen_theirs(page: NotesPage) -> None:
@@ -194,6 +206,14 @@ def swipe(page: NotesPage, **distance: int) -> None:
     start = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
     gesture = {"gestureSourceType": "touch", "preventFling": True, **start, **distance}
     page.driver.execute_cdp_cmd("Input.synthesizeScrollGesture", gesture)
+
+
+def tapped(page: NotesPage, share: float) -> str:
+    """Tap the timeline at half of its height, so far from its left; return what is read then."""
+    box = page.script(f"return document.querySelector('{VIEW}').getBoundingClientRect().toJSON()")
+    place = {"x": box["x"] + share * box["width"], "y": box["y"] + box["height"] / 2}
+    page.driver.execute_cdp_cmd("Input.synthesizeTapGesture", {"gestureSourceType": "touch", **place})
+    return page.seen("#timeline-readout")
 
 
 def turn_wheel(page: NotesPage, *, ctrl: bool = False) -> None:

@@ -23,7 +23,7 @@ from freshfetch import (
     StorageFailed,
     TokensAdopted,
 )
-from page.lanes import GAP, LONGEST, OLDEST, QUIET, Band, Lane, Lanes, Mark
+from page.lanes import FRESHFETCH, GAP, LONGEST, OLDEST, QUIET, Band, Lane, Lanes, Mark
 from page.wording import tally
 
 PATH: dict[str, Any] = {"method": "GET", "path": "/api/data"}
@@ -113,7 +113,7 @@ def test_a_client_with_two_refreshes_in_flight_has_two_bands() -> None:
     """Each ends when something is told of it, the older one first."""
     lanes = told(RefreshStarted(at=1.0, reason="refused"), RefreshStarted(at=2.0, reason="refused"))
     lanes.add(RefreshSucceeded(at=3.0, expires_in=60.0))
-    lanes.add(RefreshFailed(at=4.0, status=None, retry_in=None))
+    lanes.add(RefreshFailed(at=4.0, status=503, retry_in=None))
     shown = [(band.start, band.end, band.outcome) for band in bands_of(lanes)]
     assert shown == [(1.0, 3.0, "succeeded"), (2.0, 4.0, "failed")]
 
@@ -126,7 +126,7 @@ def test_a_refresh_is_a_band_from_its_start_to_its_end() -> None:
     lanes.add(RefreshStarted(at=3.0, reason="refused"))
     lanes.add(RefreshFailed(at=4.0, status=503, retry_in=1.0))
     lanes.add(RefreshStarted(at=5.0, reason="refused"))
-    lanes.add(RefreshFailed(at=6.0, status=None, retry_in=None))
+    lanes.add(RefreshFailed(at=6.0, status=None, retry_in=2.0))
     lanes.add(RefreshStarted(at=7.0, reason="refused"))
     lanes.add(SessionExpired(at=8.0, reason="invalid_grant"))
     shown = [(band.start, band.end, band.outcome, band.label) for band in bands_of(lanes)]
@@ -137,6 +137,16 @@ def test_a_refresh_is_a_band_from_its_start_to_its_end() -> None:
         (7.0, 8.0, "ended", "refused"),
     ]
     assert (lanes.tally().refreshes, lanes.tally().vain) == (1, 3)
+
+
+def test_a_refresh_that_somebody_else_was_first_with_is_void() -> None:
+    """There is no answer and no next try; a naive client, which never tries again, had no answer."""
+    lanes = Lanes()
+    for track in (FRESHFETCH, "naive"):
+        lanes.add(RefreshStarted(at=1.0, reason="refused"), track)
+        lanes.add(RefreshFailed(at=2.0, status=None, retry_in=None), track)
+    shown = {name: [(band.outcome, band.label) for band in track.bands] for name, track in lanes.tracks.items()}
+    assert shown == {FRESHFETCH: [("void", "refused")], "naive": [("failed", "no answer")]}
 
 
 def test_refreshes_that_overlap_are_bands_that_overlap() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from freshfetch import HeartbeatSent, RequestAnswered, RequestFailed, RequestHeld, RequestSent
-from page.ledger import LOST, REMEMBERED, UNSETTLED, Ledger, Verdict
+from page.ledger import LOST, REMEMBERED, UNSETTLED, WITHHELD, Ledger, Verdict
 from page.wording import verdict
 
 DATA: dict[str, Any] = {"method": "GET", "path": "/api/data", "at": 0.0}
@@ -111,6 +113,19 @@ def test_a_try_that_is_repeated_loses_nothing() -> None:
     assert look(ledger, entry(1, "me-3", 201, "note_created")) == Verdict(made=3, confirmed=1, kept=2)
 
 
+@pytest.mark.parametrize("error", sorted(WITHHELD))
+def test_what_waits_for_its_person_is_withheld(error: str) -> None:
+    """Not sent, or refused, and its caller knows why: not lost. One of which the server did what it asked is done."""
+    ledger = new()
+    ledger.listen(RequestFailed(number=1, error=error, **DATA))
+    for number in (2, 3):
+        send(ledger, number)
+        answer(ledger, number, 401)
+        ledger.listen(RequestFailed(number=number, error=error, **DATA))
+    entries = [entry(1, "me-2", 401), entry(2, "me-3", 401), entry(3, "me-3", None, "echoed")]
+    assert look(ledger, *entries) == Verdict(made=3, confirmed=1, withheld=2)
+
+
 def test_what_was_done_twice_is_doubled() -> None:
     """Also when the second time comes later; an entry that is read again, or a note saved twice, is not twice done."""
     ledger = new()
@@ -172,7 +187,8 @@ def test_what_is_done_twice_is_noticed_for_a_while_only() -> None:
 def test_the_verdict_is_said_in_words() -> None:
     """What there is none of is left out, except for what is to be proved."""
     assert verdict(Verdict(made=1, confirmed=1)) == "Of 1 request this page made: 1 answered, 0 lost, 0 done twice."
-    said = verdict(Verdict(made=9, confirmed=2, open=3, kept=1, lost=2, doubled=1))
+    said = verdict(Verdict(made=9, confirmed=2, open=3, kept=1, withheld=4, lost=2, doubled=1))
     assert said == (
-        "Of 9 requests this page made: 2 answered, 3 still open, 1 failed and tried again, 2 lost, 1 done twice."
+        "Of 9 requests this page made: 2 answered, 3 still open, 1 failed and tried again, "
+        "4 withheld until their person signs in, 2 lost, 1 done twice."
     )

@@ -62,7 +62,14 @@ LINES: list[tuple[Event, wording.Line]] = [
         RefreshSucceeded(at=0.0, expires_in=1800.0),
         wording.Line("Session renewed", "new access token, good for 30 min", "good"),
     ),
-    (RefreshFailed(at=0.0, status=None, retry_in=None), wording.Line("Renewal failed", "no answer", "bad")),
+    (
+        RefreshFailed(at=0.0, status=None, retry_in=2.0),
+        wording.Line("Renewal failed", "no answer, tried again in 2 s", "bad"),
+    ),
+    (
+        RefreshFailed(at=0.0, status=None, retry_in=None),
+        wording.Line("Renewal dropped", "somebody else was first: another tab, or another person"),
+    ),
     (
         RefreshFailed(at=0.0, status=503, retry_in=2.0),
         wording.Line("Renewal failed", "status 503, tried again in 2 s", "bad"),
@@ -170,14 +177,14 @@ def test_small_sentences() -> None:
     assert (wording.ago(0.5), wording.ago(3.9)) == ("now", "3 s ago")
     assert (wording.next_try(None), wording.next_try(0.2)) == ("", "Trying again now.")
     assert wording.next_try(4.2) == "Next try in 4 s."
-    assert wording.kept_for("ada", 0, is_safe=True).startswith("What you were writing is kept in this browser")
+    assert wording.kept_for("ada", 0, is_safe=True).startswith("What ada was writing is kept in this browser")
     assert wording.kept_for("ada", 2, is_safe=True).startswith("2 unsaved notes are kept in this browser")
     assert wording.kept_for("ada", 2, is_safe=False).startswith("2 unsaved notes are kept in this page only. Leave it")
     assert wording.signed_in_elsewhere("grace").startswith("grace signed in in another tab")
     assert wording.signed_in_elsewhere("مريم").startswith("\u2068مريم\u2069 signed in")
     assert wording.why_sign_in("rotation_ambiguous") != wording.why_sign_in("invalid_grant")
     assert wording.trouble(State.OFFLINE, is_safe=True) != wording.trouble(State.REFRESHING, is_safe=True)
-    assert wording.trouble(State.OFFLINE, is_safe=True, still=True).startswith("The server still cannot be reached.")
+    assert wording.trouble(State.OFFLINE, is_safe=True, still=True).startswith("The server still cannot be reached, or")
     assert "kept in this browser" in wording.trouble(State.OFFLINE, is_safe=True)
     assert "leave this page open" in wording.trouble(State.OFFLINE, is_safe=False)
 

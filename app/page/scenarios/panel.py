@@ -16,7 +16,8 @@ from pyodide.ffi import create_once_callable, to_js
 from freshfetch import Event, FreshfetchError, SignedIn, SignedOut
 
 from .. import inside
-from ..elements import Element, Tasks, find, listen, number_in, set_text
+from ..elements import Element, Tasks, bring_into_view, find, has_focus, listen, number_in, set_text
+from ..journal import NAIVE as IDS
 from ..wording import apart
 from .clients import Fresh, Naive, Places
 from .conditions import Conditions, Unreachable
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from ..timeline import Timeline
 
 LOCK = "freshfetch.page.scenario"
+SOON = 60
+"""Seconds for which a token should be good still, or half of its time: longer before its end none is renewed."""
 NAIVE = "naive"
 BLOCKED = "This browser did not let the page open a second tab. Allow pop-ups for this page and press again."
 BUSY = "Another tab is in the middle of a scenario. One at a time."
@@ -153,13 +156,21 @@ class Scenarios:
         other = next((each for each in self._people if each != user), user)
         seconds = number_in("scene-seconds", 20)
         stage = Run(self._mock, self._conditions, seconds=seconds, other=other, say=row.say)
+        await self._freshen()
         await stage.count_from_here()
         found = await self._play_fresh(name, run, window, stage)
         row.show(found, None)
         if with_naive:
             stage.other = user
             row.say("Now the naive client, under the same conditions.")
-            row.show(found, await self._play_naive(name, f"{run}n", other, stage))
+            row.show(found, await self._play_naive(name, f"{IDS}{run}", other, stage))
+
+    async def _freshen(self) -> None:
+        """Get a new token if this one is nearly over: that is noticed, and then it would not be refused."""
+        token = self._session.snapshot()
+        left, lifetime = token.expires_in, token.lifetime
+        if left is not None and lifetime is not None and left < min(SOON, lifetime / 2):
+            await self._session.refresh()
 
     async def _play_fresh(self, name: str, run: str, window: Any, stage: Run) -> Proof:
         client = Fresh(self._session, self._ledger, self._places, run, self._people)
@@ -242,6 +253,8 @@ class Row:
         if naive is not None:
             parts.append(_table(fresh, naive))
         self._results.replaceChildren(*parts)
+        if has_focus(self._row):
+            bring_into_view(self._results)
 
 
 def _verdict(found: Proof) -> Element:
