@@ -27,7 +27,7 @@ UNCHANGED = 0.004
 """The share of a picture that clocks and countdowns take up."""
 WHOLE = ("notes", "not-saved")
 """States of which there is a picture of the whole page, too."""
-SHOWN = {"burst": "#timeline-panel", "answer-lost": "#scene-lost"}
+SHOWN = {"burst": "#timeline-panel", "answer-lost": "#scene-lost", "tour-goes-on": "#tour"}
 """States that are to be seen further down: what of the page is in the middle of the picture."""
 
 
@@ -95,8 +95,9 @@ def show(page: NotesPage, selector: str) -> None:
     """Bring a part of the page to the middle of the window; a timeline shows all that there is."""
     page.script(
         """
-        document.getElementById("timeline-all").click();
-        document.querySelector(arguments[0]).scrollIntoView({ block: "center" });
+        const shown = document.querySelector(arguments[0]);
+        shown.querySelector("#timeline-all")?.click();
+        shown.scrollIntoView({ block: "center" });
         """,
         selector,
     )
