@@ -6,6 +6,7 @@ import { loadPyodide as load, version } from "./core.mjs";
 const HERE = new URL(".", import.meta.url).href;
 const IMAGE = `${HERE}python.image`;
 const QUICK = 500; // milliseconds
+const PATIENCE = 3_000; // milliseconds without a byte of what is not needed
 
 // The image takes about as long to fetch as the interpreter did, and saves about half a second of work.
 const isLineQuick = async () => {
@@ -16,9 +17,20 @@ const isLineQuick = async () => {
 };
 
 const fetched = async () => {
-  const { ok, body } = await fetch(`${IMAGE}.packed`);
-  if (!ok) throw new TypeError("there is no image");
-  return unpack(body);
+  const asking = new AbortController();
+  let silence;
+  const goOn = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => asking.abort(), PATIENCE);
+  };
+  goOn();
+  try {
+    const { ok, body } = await fetch(`${IMAGE}.packed`, { signal: asking.signal });
+    if (!ok) throw new TypeError("there is no image");
+    return await unpack(body, goOn);
+  } finally {
+    clearTimeout(silence);
+  }
 };
 
 const image = async () => {

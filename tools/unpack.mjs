@@ -78,8 +78,8 @@ const streamed = (chunks) =>
 const unpacked = (chunks, type) =>
   new Response(streamed(chunks).pipeThrough(new DecompressionStream("gzip")), { headers: { "Content-Type": type } });
 
-/** Gives what a packed body holds. */
-export const unpack = (body) => unpacked(pieces(body), "").arrayBuffer();
+/** Gives what a packed body holds; `told` is called with the number of bytes that have come. */
+export const unpack = (body, told) => unpacked(pieces(body, told), "").arrayBuffer();
 
 /** Gives what the service worker has kept, which is unpacked already; undefined where it has not, or is not there. */
 export const kept = async (url) => globalThis.caches?.match(url).catch(() => undefined);

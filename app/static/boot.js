@@ -21,6 +21,7 @@
   // them (data-bytes says how many there are), else when they have come.
   const FETCHING = 18;
   const FETCHED = 64;
+  const CONFIG = /^pyscript\.(json|toml)$/;
   const FILES = { "pyodide.asm.wasm": 24, "python_stdlib.zip": 16, "pyodide.asm.mjs": 6 };
 
   let reported = 4;
@@ -46,7 +47,11 @@
     draw();
   });
   new PerformanceObserver((list) => {
-    for (const { name } of list.getEntries()) come += FILES[name.slice(name.lastIndexOf("/") + 1)] ?? 0;
+    for (const { name, responseStatus } of list.getEntries()) {
+      const file = name.slice(name.lastIndexOf("/") + 1);
+      come += FILES[file] ?? 0;
+      if (CONFIG.test(file) && responseStatus >= 400) fail(); // PyScript tells nobody
+    }
     draw();
   }).observe({ type: "resource", buffered: true });
 
@@ -56,7 +61,10 @@
     for (const each of ["boot", "sign-in-view"]) document.getElementById(each).hidden = true;
     document.getElementById("boot-failed").hidden = false;
   };
-  addEventListener("unhandledrejection", fail); // the runtime could not be loaded
+  // The runtime could not be loaded: by a script that the page names, or by one that it asks for later. Where the browser
+  // refuses storage PyScript is told by an event, and nothing has failed.
+  addEventListener("error", ({ target }) => target.localName === "script" && fail(), true);
+  addEventListener("unhandledrejection", ({ reason }) => reason instanceof Event || fail());
   // Where the interpreter does not come, or does not compile, Pyodide waits for ever and only the console is told.
   const instantiate = window.WebAssembly?.instantiateStreaming;
   if (instantiate) {
@@ -80,11 +88,27 @@
     navigator.serviceWorker.addEventListener("controllerchange", keep);
   }
 
+  // PyScript looks for kept packages before it starts Python, and does not start it where a browser refuses storage.
+  // There it finds that none are kept. Whatever else asks for a database is refused it as before.
+  function withoutStorage() {
+    const request = (result) => {
+      const made = { result };
+      setTimeout(() => made.onsuccess({ target: made }));
+      return made;
+    };
+    const kept = { getAllKeys: () => request([]), clear: () => request() };
+    const database = { transaction: () => ({ objectStore: () => kept }), close() {} };
+    const open = IDBFactory.prototype.open;
+    IDBFactory.prototype.open = function (name, ...given) {
+      return name.startsWith("IDBMap/") ? request(database) : open.call(this, name, ...given);
+    };
+  }
+
   // Somebody who was signed in is shown no sign-in form while Python finds out whether they still are.
   try {
     if (localStorage.getItem("freshfetch.page.returning")) root.dataset.returning = "true";
   } catch {
-    // Storage is refused: Python will say so.
+    withoutStorage(); // Python will say so
   }
 
   document.addEventListener("submit", (event) => {

@@ -11,7 +11,7 @@ import pytest
 
 from mock_server.testing import Server
 from tests.browser.fixtures import OpenPage
-from tests.browser.harness.chromium import Chromium
+from tests.browser.harness.chromium import NOTHING_KEPT, Chromium
 from tests.browser.harness.notes_page import NotesPage, stored
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -224,11 +224,9 @@ def test_another_person_in_the_other_tab_gets_this_one_too(open_page: OpenPage, 
     assert all(entry["user"] != "grace" or "ada" not in entry["path"] for entry in server.journal())
 
 
-def test_a_browser_that_refuses_storage_is_told_and_works(new_browser: Callable[[], Chromium], server: Server) -> None:
+def test_a_browser_that_refuses_storage_is_told_and_works(new_browser: Callable[..., Chromium], server: Server) -> None:
     """With site data blocked the page starts, says so, and works in memory."""
-    browser = new_browser()
-    source = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError') }})"
-    browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
+    browser = new_browser(preferences=NOTHING_KEPT)
     page = NotesPage(browser, server.url + "/").open().sign_in()
     page.until(lambda: "does not let the page keep anything" in page.seen("#notices"), "word of it")
     page.add_note("in memory")
@@ -238,6 +236,17 @@ def test_a_browser_that_refuses_storage_is_told_and_works(new_browser: Callable[
     page.until(lambda: "Go on writing: leave this page open" in page.seen("#notices"), "what that means now")
     page.press("#sign-out")
     page.until(lambda: "kept in this page only" in page.seen("#sign-in-why"), "and after signing out")
+
+
+def test_without_local_storage_alone_it_works_as_well(new_browser: Callable[..., Chromium], server: Server) -> None:
+    """A browser that gives databases, and refuses this."""
+    browser = new_browser()
+    source = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError') }})"
+    browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
+    page = NotesPage(browser, server.url + "/").open().sign_in()
+    page.until(lambda: "does not let the page keep anything" in page.seen("#notices"), "word of it")
+    page.add_note("in memory")
+    page.wait_for_note("in memory")
 
 
 def test_a_damaged_record_does_not_stop_the_page(page: NotesPage) -> None:

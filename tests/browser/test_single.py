@@ -8,10 +8,9 @@ import pytest
 
 from tests.browser.fixtures import BROWSER
 from tests.browser.harness import scenes
-from tests.browser.harness.chromium import Chromium
+from tests.browser.harness.chromium import NOTHING_KEPT, Chromium
 from tests.browser.harness.notes_page import NotesPage
 
-BLOCKED = {"profile.default_content_setting_values.cookies": 2}
 FETCHED = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
 LEFT = "return [...document.querySelectorAll('script[id]')].map((script) => script.id)"
 
@@ -103,7 +102,7 @@ def test_a_second_window_waits_until_the_first_is_closed(open_file: Callable[[],
     assert second.seen("#who") == "ada"
 
 
-@pytest.mark.parametrize("single_browser", [BLOCKED], indirect=True)
+@pytest.mark.parametrize("single_browser", [NOTHING_KEPT], indirect=True)
 def test_where_nothing_can_be_kept_it_works_and_says_so(open_file: Callable[[], NotesPage]) -> None:
     """Storage and locks are refused: everything works in memory, scenarios too, and a reload begins anew."""
     page = open_file().ready()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.fixtures import BROWSER
-from tests.browser.harness.chromium import Chromium
+from tests.browser.harness.chromium import NOTHING_KEPT, Chromium
 from tests.browser.harness.notes_page import NotesPage
 from tests.browser.harness.scenes import played, press, ready, told
 from tests.browser.harness.site import HARNESS
@@ -314,15 +314,17 @@ def test_what_is_kept_holds_an_image_that_is_nobodys_copy(
     assert from_image(page)
 
 
-@pytest.mark.parametrize("trouble", ["lost", "broken", "of another Pyodide"])
+@pytest.mark.parametrize("trouble", ["lost", "broken", "of another Pyodide", "stuck"])
 def test_without_its_image_the_page_starts_all_the_same(
     module_browser: Chromium, host: StaticHost, tmp_path: Path, trouble: str
 ) -> None:
-    """The host has lost it, or has something else under its name: the modules are imported."""
+    """The host has lost it, has something else under its name, or stops in the middle: the modules are imported."""
     host.folder = shutil.copytree(host.folder, tmp_path / "site")
     (path,) = host.folder.rglob("python.image.packed")
     if trouble == "lost":
         path.unlink()
+    elif trouble == "stuck":
+        host.held_back = path.name
     else:
         path.write_bytes(b"no gzip" if trouble == "broken" else gzip.compress(bytes(1 << 20)))
     page = NotesPage(module_browser, host.url).open().sign_in()
@@ -359,16 +361,26 @@ def test_no_module_is_missing(built: Path) -> None:
     assert done.returncode == 0, done.stdout[-500:] + done.stderr[-3000:]
 
 
-def test_a_failed_start_says_so(module_browser: Chromium, host: StaticHost, tmp_path: Path) -> None:
-    """The host has lost the standard library: a sentence, instead of a form that does nothing."""
+@pytest.mark.parametrize("lost", ["pyodide.asm.wasm.packed", "core-*.js", "start.js", "pyscript.json"])
+def test_a_failed_start_says_so(module_browser: Chromium, host: StaticHost, tmp_path: Path, lost: str) -> None:
+    """The host has lost what it takes to start: a sentence, instead of a form that does nothing."""
     broken = tmp_path / "broken"
     shutil.copytree(host.folder, broken)
-    next(broken.rglob("pyodide.asm.wasm.packed")).unlink()
+    next(broken.rglob(lost)).unlink()
     host.folder = broken
     page = NotesPage(module_browser, host.url)
     page.driver.get(host.url)
     page.until(lambda: page.find("#boot-failed").is_displayed(), "the sentence")
     assert PREFIX in page.driver.current_url
+
+
+def test_where_nothing_may_be_kept_it_starts_and_says_what_is_missing(
+    new_browser: Callable[..., Chromium], host: StaticHost
+) -> None:
+    """No database, no service worker, so no server inside the browser: said where one would sign in."""
+    page = NotesPage(new_browser(preferences=NOTHING_KEPT), host.url).open()
+    page.until(lambda: page.find("#server-missing").is_displayed(), "what is missing")
+    assert not page.find("#boot-failed").is_displayed()
 
 
 def test_every_scenario_is_played_by_the_server_inside_the_browser(open_page: Callable[[], NotesPage]) -> None:

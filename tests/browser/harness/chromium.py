@@ -23,6 +23,8 @@ UNSEEN = "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmnibox
 
 They took between a fifth and a half of the machine from the tests.
 """
+NOTHING_KEPT = {"profile.default_content_setting_values.cookies": 2}
+"""What a person chooses who does not let pages keep anything."""
 FLAGS = (
     "--headless",
     "--disable-gpu",
