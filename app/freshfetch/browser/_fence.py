@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import js
-from pyodide.ffi import JsException, create_proxy, to_js
+from pyodide.ffi import JsException, create_once_callable, create_proxy, to_js
 
 from .._errors import FreshfetchError, StorageError
 from .._json import parse_json
@@ -166,6 +166,7 @@ async def _open_database() -> Any:
         if opened.done():
             request.result.close()  # too late: nobody waits for it any more
         else:
+            request.result.onversionchange = create_once_callable(_give_way)
             opened.set_result(request.result)
 
     def on_error(event: Any) -> None:
@@ -184,6 +185,11 @@ async def _open_database() -> Any:
         if not opened.cancelled():  # else the browser may yet call
             for proxy in proxies:
                 proxy.destroy()
+
+
+def _give_way(event: Any) -> None:
+    """Close a connection, for a tab that deletes the database or has a newer one: it would wait for ever."""
+    event.target.close()
 
 
 def _mark(value: Any) -> Mark:

@@ -29,6 +29,14 @@ PUT_MARK = """
     await new Promise((resolve) => { transaction.oncomplete = resolve; });
     opening.result.close();
 """
+CHANGE_DATABASE = """
+    return new Promise((resolve, reject) => {
+        const asked = CHANGE;
+        asked.onsuccess = () => resolve(asked.result?.close());
+        asked.onerror = reject;
+        asked.onblocked = () => reject(new Error("a tab keeps its connection"));
+    });
+"""
 REPLACE_DATABASE = """
     const opening = indexedDB.open("freshfetch", VERSION);
     opening.onupgradeneeded = () => opening.result.createObjectStore("something else");
@@ -118,6 +126,14 @@ def test_34_after_any_corruption_a_person_can_sign_in(tabs: Tabs, server: Server
             works_in_both(first, second, server, signed_in=True)
             first.run("await sign_out(session); await session.close()")
             second.run("await until(lambda: session.state is freshfetch.State.SIGNED_OUT)")
+
+
+@pytest.mark.parametrize("change", ["indexedDB.open('freshfetch', 2)", "indexedDB.deleteDatabase('freshfetch')"])
+def test_34_a_page_that_has_another_database_need_not_wait(tabs: Tabs, server: Server, change: str) -> None:
+    """A newer version of it, or none: two tabs that have it open give way, and their session goes on."""
+    first, second = tabs.signed_in(2)
+    first.wipe(CHANGE_DATABASE.replace("CHANGE", change))
+    works_in_both(first, second, server, signed_in=True)
 
 
 def test_35_a_full_storage_at_the_commit_loses_no_tokens(tabs: Tabs, server: Server) -> None:
