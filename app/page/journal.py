@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 UNAUTHORIZED = 401
-NAIVE = "naive-"
+NAIVE_IDS = "naive-"
 """Begins the ids of a naive client's requests."""
 Entry = Mapping[str, Any]
 
@@ -39,7 +39,7 @@ class Counts:
 
 def count(entries: Iterable[Entry]) -> Counts:
     """Count requests; a refresh is not one of them but stands beside them. A naive client's do not count."""
-    found = [entry for entry in entries if not str(entry.get("requestId")).startswith(NAIVE)]
+    found = [entry for entry in entries if not str(entry.get("requestId")).startswith(NAIVE_IDS)]
     refreshes = sum(_is_refresh(entry) for entry in found)
     refused = sum(entry.get("status") == UNAUTHORIZED for entry in found)
     return Counts(requests=len(found) - refreshes, refused=refused, refreshes=refreshes)

@@ -18,7 +18,7 @@ from .journal import UNAUTHORIZED, Entry
 
 REMEMBERED = 4000
 """Requests of which the journal's entries are remembered, to notice what is done a second time later."""
-WITHHELD = frozenset({"IdentityChangedError", "SessionExpiredError", "SignedOutError"})
+NOT_SIGNED_IN = frozenset({"IdentityChangedError", "SessionExpiredError", "SignedOutError"})
 """Told instead of an answer: it is another person who is signed in, or nobody."""
 UNSETTLED = 10_000
 """Requests that may wait to be looked up, should nobody look."""
@@ -102,7 +102,7 @@ class Ledger:
             case RequestAnswered():
                 asked.over = asked.replayed or not event.refused
             case RequestFailed():
-                asked.over, asked.withheld = True, event.error in WITHHELD
+                asked.over, asked.withheld = True, event.error in NOT_SIGNED_IN
 
     def _entry_of(self, number: int) -> _Asked:
         """Return what is known of a request; the first time, it begins."""

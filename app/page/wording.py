@@ -312,7 +312,7 @@ def verdict(found: Verdict) -> str:
         f"{found.confirmed} answered",
         f"{found.open} still open" if found.open else "",
         f"{found.kept} failed and tried again" if found.kept else "",
-        f"{found.withheld} withheld until their person signs in" if found.withheld else "",
+        f"{found.withheld} withheld since their person was not signed in" if found.withheld else "",
         f"{found.lost} lost",
         f"{found.doubled} done twice",
     ]

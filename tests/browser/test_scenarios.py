@@ -112,7 +112,10 @@ def test_a_second_tab_races_and_somebody_else_signs_in(page: NotesPage, server: 
     played(page, "other")
     assert "20 withheld" in page.seen("#scene-other .scene-line")
     page.script("document.querySelector('#server-panel').scrollIntoView()")
-    page.until(lambda: "20 withheld until their person signs in, 0 lost" in page.seen("#server-verdict"), "the verdict")
+    page.until(
+        lambda: "20 withheld since their person was not signed in, 0 lost" in page.seen("#server-verdict"),
+        "the verdict",
+    )
     asked = [entry for entry in server.journal(path="/api/data/*", since=since) if entry["status"] == 200]
     assert asked
     assert {entry["user"] for entry in asked} == {"grace"}

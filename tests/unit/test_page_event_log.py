@@ -6,7 +6,7 @@ from typing import Any
 
 from freshfetch import RefreshSucceeded, RequestAnswered, RequestSent
 from page.event_log import LONGEST, TOGETHER, EventLog
-from page.journal import NAIVE, Counts, count, news, settled
+from page.journal import NAIVE_IDS, Counts, count, news, settled
 
 
 def sent(number: int, at: float) -> RequestSent:
@@ -65,7 +65,9 @@ def test_refreshes_stand_beside_the_requests() -> None:
     before = count(entries)
     assert before == Counts(requests=3, refused=1, refreshes=1)
     assert (before + count([entry(5)])).since(before) == Counts(requests=1)
-    assert count([{**entry(6), "requestId": f"{NAIVE}run-1"}, {**entry(7), "requestId": "me-1"}]) == Counts(requests=1)
+    assert count([{**entry(6), "requestId": f"{NAIVE_IDS}run-1"}, {**entry(7), "requestId": "me-1"}]) == Counts(
+        requests=1
+    )
 
 
 def test_news_are_what_comes_after_the_last_entry_known() -> None:

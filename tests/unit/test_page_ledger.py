@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from freshfetch import HeartbeatSent, RequestAnswered, RequestFailed, RequestHeld, RequestSent
-from page.ledger import LOST, REMEMBERED, UNSETTLED, WITHHELD, Ledger, Verdict
+from page.ledger import LOST, NOT_SIGNED_IN, REMEMBERED, UNSETTLED, Ledger, Verdict
 from page.wording import verdict
 
 DATA: dict[str, Any] = {"method": "GET", "path": "/api/data", "at": 0.0}
@@ -113,7 +113,7 @@ def test_a_try_that_is_repeated_loses_nothing() -> None:
     assert look(ledger, entry(1, "me-3", 201, "note_created")) == Verdict(made=3, confirmed=1, kept=2)
 
 
-@pytest.mark.parametrize("error", sorted(WITHHELD))
+@pytest.mark.parametrize("error", sorted(NOT_SIGNED_IN))
 def test_what_waits_for_its_person_is_withheld(error: str) -> None:
     """Not sent, or refused, and its caller knows why: not lost. One of which the server did what it asked is done."""
     ledger = new()
@@ -190,5 +190,5 @@ def test_the_verdict_is_said_in_words() -> None:
     said = verdict(Verdict(made=9, confirmed=2, open=3, kept=1, withheld=4, lost=2, doubled=1))
     assert said == (
         "Of 9 requests this page made: 2 answered, 3 still open, 1 failed and tried again, "
-        "4 withheld until their person signs in, 2 lost, 1 done twice."
+        "4 withheld since their person was not signed in, 2 lost, 1 done twice."
     )

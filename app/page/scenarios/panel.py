@@ -17,7 +17,7 @@ from freshfetch import Event, FreshfetchError, SignedIn, SignedOut
 
 from .. import inside
 from ..elements import Element, Tasks, bring_into_view, find, has_focus, listen, number_in, set_text
-from ..journal import NAIVE as IDS
+from ..journal import NAIVE_IDS
 from ..wording import apart
 from .clients import Fresh, Naive, Places
 from .conditions import Conditions, Unreachable
@@ -163,7 +163,7 @@ class Scenarios:
         if with_naive:
             stage.other = user
             row.say("Now the naive client, under the same conditions.")
-            row.show(found, await self._play_naive(name, f"{IDS}{run}", other, stage))
+            row.show(found, await self._play_naive(name, f"{NAIVE_IDS}{run}", other, stage))
 
     async def _freshen(self) -> None:
         """Get a new token if this one is nearly over: that is noticed, and then it would not be refused."""
